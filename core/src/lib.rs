@@ -1,1 +1,30 @@
-//! placeholder
+//! The deterministic heart of Coffer.
+//!
+//! Everything here is a pure function of its inputs: no disk, no socket, no clock. Effects come in
+//! through the traits [`shard::ShardStore`] and [`catalog::Kv`], randomness through
+//! [`random::Random`], and time as plain numbers. That is what lets the property tests, and later a
+//! simulator, drive this code through millions of cases.
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`ids`] | what things are called, and which names are legal |
+//! | [`seal`] | how plaintext becomes ciphertext, and whose key wraps whose |
+//! | [`layout`] | where a byte of an object lives: chunk, segment, shard, block |
+//! | [`erasure`] | how k data shards gain m parity shards and are rebuilt |
+//! | [`placement`] | which nodes hold a chunk's shards |
+//! | [`manifest`] | what is recorded of an object |
+//! | [`shard`], [`wire`] | what a storage node offers, and how that is said over QUIC |
+//! | [`catalog`] | buckets, objects, uploads: a state machine over an ordered key-value store |
+//! | [`access`] | who may do what: verbs, scopes, grants |
+
+pub mod access;
+pub mod catalog;
+pub mod erasure;
+pub mod ids;
+pub mod layout;
+pub mod manifest;
+pub mod placement;
+pub mod random;
+pub mod seal;
+pub mod shard;
+pub mod wire;

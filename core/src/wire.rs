@@ -1,0 +1,153 @@
+//! The shard service's messages, as they cross the network.
+//!
+//! Transport: QUIC with mutual TLS, ALPN [`ALPN`]. Each request has a bidirectional stream of its
+//! own:
+//!
+//! ```text
+//! client -> node   u32 LE header length | Request  (postcard) | payload, if the request has one
+//! node -> client   u32 LE header length | Response (postcard) | payload, if the response has one
+//! ```
+//!
+//! The payload's length follows from the header, never from the end of the stream alone: a short or
+//! long payload is an error. The version is part of the ALPN name, so that peers of different
+//! versions refuse each other in the handshake and can offer several during an upgrade.
+
+use crate::shard::{BlockRange, NodeStat, ShardError, ShardInfo, ShardKey};
+use serde::{Deserialize, Serialize};
+
+/// The protocol's name and version in the TLS handshake.
+pub const ALPN: &[u8] = b"coffer-shard/1";
+
+/// The longest header that is read, in bytes; bounds what a peer can make us allocate.
+pub const MAX_HEADER: u32 = 256 * 1024;
+
+/// A request's header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Store the shard whose `info.len` bytes follow.
+    Put {
+        /// Which shard.
+        key: ShardKey,
+        /// Its shape.
+        info: ShardInfo,
+    },
+    /// Read blocks.
+    Get {
+        /// Which shard.
+        key: ShardKey,
+        /// Which of its blocks.
+        blocks: BlockRange,
+    },
+    /// Delete shards.
+    Delete {
+        /// Which shards.
+        keys: Vec<ShardKey>,
+    },
+    /// List shards.
+    List {
+        /// Those after this one; from the start if `None`.
+        after: Option<ShardKey>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Ask how the node is doing.
+    Stat,
+}
+
+/// A response's header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// Done.
+    Done,
+    /// `len` bytes of blocks follow.
+    Blocks {
+        /// Bytes of payload after the header.
+        len: u32,
+    },
+    /// A page of the index.
+    Shards(Vec<(ShardKey, ShardInfo)>),
+    /// How the node is doing.
+    Stat(NodeStat),
+    /// Not done.
+    Failed(ShardError),
+}
+
+/// A header that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The peer announces more than [`MAX_HEADER`] bytes.
+    #[error("header of {0} bytes is over the limit of {MAX_HEADER}")]
+    TooLong(u32),
+    /// The bytes are not a header of this protocol version.
+    #[error("header can't be decoded: {0}")]
+    Malformed(String),
+}
+
+/// Encodes a header with its length in front.
+///
+/// # Errors
+/// [`WireError::TooLong`] when the peer would refuse it.
+pub fn encode<T: Serialize>(header: &T) -> Result<Vec<u8>, WireError> {
+    let body = postcard::to_stdvec(header).map_err(|e| WireError::Malformed(e.to_string()))?;
+    let len = check_len(u32::try_from(body.len()).unwrap_or(u32::MAX))?;
+    let mut out = Vec::with_capacity(4 + body.len());
+    out.extend_from_slice(&len.to_le_bytes());
+    out.extend_from_slice(&body);
+    Ok(out)
+}
+
+/// Checks a header's announced length, before it is allocated.
+///
+/// # Errors
+/// [`WireError::TooLong`] over [`MAX_HEADER`].
+pub fn check_len(len: u32) -> Result<u32, WireError> {
+    if len > MAX_HEADER { Err(WireError::TooLong(len)) } else { Ok(len) }
+}
+
+/// Decodes a header (without its length). Trailing bytes are an error.
+///
+/// # Errors
+/// [`WireError::Malformed`] with the decoder's reason.
+pub fn decode<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, WireError> {
+    match postcard::take_from_bytes::<T>(body) {
+        Ok((header, [])) => Ok(header),
+        Ok((_, rest)) => Err(WireError::Malformed(format!("{} bytes too many", rest.len()))),
+        Err(e) => Err(WireError::Malformed(e.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::erasure::Code;
+    use crate::ids::BlobId;
+    use crate::shard::MAX_BATCH;
+    use proptest::prelude::*;
+
+    #[test]
+    fn headers_read_back_and_trailing_bytes_do_not() {
+        let key = ShardKey { blob: BlobId::from_bytes([7; 16]), chunk: 9, index: 5 };
+        let info = ShardInfo { code: Code::DEFAULT, block_size: 65552, len: 1_048_832 };
+        let request = Request::Put { key, info };
+        let mut bytes = encode(&request).unwrap();
+        assert_eq!(decode::<Request>(&bytes[4..]), Ok(request));
+        bytes.push(0);
+        assert!(matches!(decode::<Request>(&bytes[4..]), Err(WireError::Malformed(_))));
+    }
+
+    #[test]
+    fn the_largest_batch_fits_a_header() {
+        let key = ShardKey { blob: BlobId::from_bytes([255; 16]), chunk: u32::MAX, index: 255 };
+        let info = ShardInfo { code: Code::DEFAULT, block_size: 65552, len: 1_048_832 };
+        assert!(encode(&Request::Delete { keys: vec![key; MAX_BATCH] }).is_ok());
+        assert!(encode(&Response::Shards(vec![(key, info); MAX_BATCH])).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = decode::<Request>(&bytes);
+            let _ = decode::<Response>(&bytes);
+        }
+    }
+}
