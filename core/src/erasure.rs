@@ -54,6 +54,12 @@ impl Code {
         self.k() + self.m()
     }
 
+    /// How many shards must be durable before a write is acknowledged: enough that one more loss
+    /// (of two parity shards, say) right after it is survived.
+    pub const fn write_quorum(self) -> usize {
+        self.k() + self.m().div_ceil(2)
+    }
+
     /// The same protection with fewer data shards, for a chunk too short to fill `k` of them.
     #[must_use]
     pub(crate) fn with_data(self, k: usize) -> Self {

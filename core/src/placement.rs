@@ -1,1 +1,278 @@
-//! To come.
+//! Placement: which nodes hold a chunk's shards.
+//!
+//! Weighted rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit
+//! rates", 1998; the weighting by `-w / ln(h)` is Resch's, "New hashing algorithms for data
+//! storage", SNIA SDC 2015): every node scores every chunk, and the best scores win. A node that
+//! joins or leaves only moves the shards that it wins or held. Shards are spread over nodes first,
+//! then over failure domains.
+//!
+//! The outcome is recorded in the manifest, so that reads never guess.
+
+use crate::erasure::Code;
+use crate::ids::{BlobId, NodeId};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// A storage node in the cluster map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeEntry {
+    /// The node.
+    pub id: NodeId,
+    /// What people call it.
+    pub name: String,
+    /// Where its shard service listens: `host:port`. Empty for a node in this process.
+    #[serde(default)]
+    pub address: String,
+    /// Nodes in the same domain (host, rack, zone) may fail together. By default each is alone.
+    #[serde(default)]
+    pub domain: String,
+    /// Its share of the data, relative to the others; usually its capacity in TB.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl NodeEntry {
+    fn domain(&self) -> &str {
+        if self.domain.is_empty() { &self.name } else { &self.domain }
+    }
+}
+
+/// The storage nodes of a cluster, at one version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterMap {
+    /// Grows with every change.
+    pub version: u64,
+    /// The nodes, in no particular order.
+    pub nodes: Vec<NodeEntry>,
+}
+
+/// Too few nodes can take shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{usable} storage nodes can take shards, but {needed} are needed")]
+pub struct TooFewNodes {
+    /// Nodes that can take shards now.
+    pub usable: usize,
+    /// Nodes that are needed.
+    pub needed: usize,
+}
+
+impl ClusterMap {
+    /// Checks what was read from configuration: at least one node, ids and names unique, weights
+    /// positive.
+    ///
+    /// # Errors
+    /// A sentence that names the node and the field.
+    pub fn check(&self) -> Result<(), String> {
+        if self.nodes.is_empty() {
+            return Err("the cluster map names no storage nodes".into());
+        }
+        for (i, n) in self.nodes.iter().enumerate() {
+            if !(n.weight > 0.0 && n.weight.is_finite()) {
+                return Err(format!("node {}: weight {} is not positive", n.name, n.weight));
+            }
+            if self.nodes[..i].iter().any(|o| o.id == n.id || o.name == n.name) {
+                return Err(format!("node {} ({}) is listed twice", n.name, n.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses a node for each of the `code.n()` shards of a chunk.
+    ///
+    /// Nodes for which `usable` is false are passed over: only *their* shards go elsewhere, by
+    /// doubling up on other nodes if need be (handoff), as long as no node holds more than `m`
+    /// shards of the chunk, so that any one node may still be lost.
+    ///
+    /// # Errors
+    /// [`TooFewNodes`] when fewer than `min_nodes` nodes are usable, or doubling up would put more
+    /// than `m` shards on one node.
+    pub fn place(
+        &self,
+        blob: BlobId,
+        chunk: u32,
+        code: Code,
+        min_nodes: usize,
+        usable: impl Fn(NodeId) -> bool,
+    ) -> Result<Vec<NodeId>, TooFewNodes> {
+        let ranked = self.ranked(blob, chunk);
+        let up: Vec<bool> = ranked.iter().map(|n| usable(n.id)).collect();
+        let usable = up.iter().filter(|u| **u).count();
+        let needed = min_nodes.max(code.n().div_ceil(code.m()));
+        if usable < needed {
+            return Err(TooFewNodes { usable, needed });
+        }
+        let mut load = Load::default();
+        let mut homes = Vec::with_capacity(code.n());
+        for _ in 0..code.n() {
+            let home = load.take(&ranked, |_| true);
+            homes.push(home);
+        }
+        // Shards whose home is down move; the others stay, and are counted first.
+        let mut load = Load::default();
+        for home in homes.iter().filter(|h| up[**h]) {
+            load.add(&ranked, *home);
+        }
+        for home in &mut homes {
+            if !up[*home] {
+                *home = load.take(&ranked, |i| up[i]);
+            }
+        }
+        Ok(homes.into_iter().map(|i| ranked[i].id).collect())
+    }
+
+    /// The nodes by falling score for this chunk.
+    fn ranked(&self, blob: BlobId, chunk: u32) -> Vec<&NodeEntry> {
+        let mut scored: Vec<(f64, &NodeEntry)> =
+            self.nodes.iter().map(|n| (score(n, blob, chunk), n)).collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.id.cmp(&b.1.id)));
+        scored.into_iter().map(|(_, n)| n).collect()
+    }
+}
+
+/// How many shards each node and each domain has been given so far.
+#[derive(Default)]
+struct Load<'a> {
+    nodes: HashMap<usize, usize>,
+    domains: HashMap<&'a str, usize>,
+}
+
+impl<'a> Load<'a> {
+    /// Picks the least loaded eligible node: by node, then by domain, then by rank.
+    fn take(&mut self, ranked: &[&'a NodeEntry], eligible: impl Fn(usize) -> bool) -> usize {
+        let of = |i: &usize| {
+            let domain = self.domains.get(ranked[*i].domain()).copied().unwrap_or(0);
+            (self.nodes.get(i).copied().unwrap_or(0), domain, *i)
+        };
+        let chosen = (0..ranked.len()).filter(|i| eligible(*i)).min_by_key(of).unwrap_or(0);
+        self.add(ranked, chosen);
+        chosen
+    }
+
+    fn add(&mut self, ranked: &[&'a NodeEntry], node: usize) {
+        *self.nodes.entry(node).or_default() += 1;
+        *self.domains.entry(ranked[node].domain()).or_default() += 1;
+    }
+}
+
+fn score(node: &NodeEntry, blob: BlobId, chunk: u32) -> f64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"coffer placement v1");
+    hasher.update(node.id.as_bytes());
+    hasher.update(blob.as_bytes());
+    hasher.update(&chunk.to_le_bytes());
+    let mut first = [0u8; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    // 53 bits, shifted by half a step so that neither 0 nor 1 is ever hit.
+    #[allow(clippy::cast_precision_loss)]
+    let uniform = ((u64::from_le_bytes(first) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -node.weight / libm::log(uniform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn map(domains: &[(&str, f64)]) -> ClusterMap {
+        let nodes = domains.iter().enumerate().map(|(i, (domain, weight))| NodeEntry {
+            id: NodeId::from_bytes([i as u8; 16]),
+            name: format!("node-{i}"),
+            address: String::new(),
+            domain: (*domain).to_owned(),
+            weight: *weight,
+        });
+        ClusterMap { version: 1, nodes: nodes.collect() }
+    }
+
+    fn six() -> ClusterMap {
+        map(&[("", 1.0); 6])
+    }
+
+    fn blob(n: u64) -> BlobId {
+        BlobId::from_bytes(u128::from(n).to_be_bytes())
+    }
+
+    #[test]
+    fn with_two_of_six_nodes_down_the_others_double_up_within_reason() {
+        let map = six();
+        for n in 0..200 {
+            let down = [map.nodes[0].id, map.nodes[1].id];
+            let home = map.place(blob(n), 0, Code::DEFAULT, 4, |_| true).unwrap();
+            assert_eq!(home.iter().collect::<HashSet<_>>().len(), 6);
+            let now = map.place(blob(n), 0, Code::DEFAULT, 4, |id| !down.contains(&id)).unwrap();
+            for (home, now) in home.iter().zip(&now) {
+                assert!(!down.contains(now));
+                assert!(home == now || down.contains(home), "only shards of lost nodes move");
+            }
+            for node in &map.nodes {
+                assert!(now.iter().filter(|n| **n == node.id).count() <= 2);
+            }
+        }
+    }
+
+    #[test]
+    fn with_three_of_six_nodes_down_writing_is_refused() {
+        let map = six();
+        let up = map.nodes[0..3].iter().map(|n| n.id).collect::<Vec<_>>();
+        assert_eq!(
+            map.place(blob(1), 0, Code::DEFAULT, 4, |id| up.contains(&id)),
+            Err(TooFewNodes { usable: 3, needed: 4 })
+        );
+    }
+
+    #[test]
+    fn shards_spread_over_failure_domains() {
+        let map = map(&[
+            ("a", 1.0),
+            ("a", 1.0),
+            ("a", 1.0),
+            ("b", 1.0),
+            ("b", 1.0),
+            ("b", 1.0),
+            ("c", 1.0),
+            ("c", 1.0),
+            ("c", 1.0),
+        ]);
+        let domain: HashMap<NodeId, &str> = map.nodes.iter().map(|n| (n.id, n.domain())).collect();
+        for n in 0..200 {
+            let placed = map.place(blob(n), 7, Code::DEFAULT, 4, |_| true).unwrap();
+            for d in ["a", "b", "c"] {
+                assert_eq!(placed.iter().filter(|id| domain[id] == d).count(), 2);
+            }
+        }
+    }
+
+    #[test]
+    fn shares_follow_weights() {
+        let mut weights = vec![("", 1.0); 11];
+        weights.push(("", 3.0));
+        let map = map(&weights);
+        let code = Code::new(1, 1).unwrap();
+        let (mut heavy, mut all) = (0u32, 0u32);
+        for n in 0..4000 {
+            let first = map.place(blob(n), 0, code, 1, |_| true).unwrap()[0];
+            heavy += u32::from(first == map.nodes[11].id);
+            all += 1;
+        }
+        let share = f64::from(heavy) / f64::from(all);
+        assert!((share - 3.0 / 14.0).abs() < 0.03, "{share}");
+    }
+
+    proptest! {
+        #[test]
+        fn adding_a_node_moves_only_what_it_wins(n: u64, nodes in 7usize..20) {
+            let before = map(&vec![("", 1.0); nodes]);
+            let after = map(&vec![("", 1.0); nodes + 1]);
+            let new = after.nodes[nodes].id;
+            let set = |m: &ClusterMap| m.place(blob(n), 0, Code::DEFAULT, 4, |_| true).unwrap().into_iter().collect::<HashSet<_>>();
+            let (a, b) = (set(&before), set(&after));
+            let gained: Vec<_> = b.difference(&a).collect();
+            prop_assert!(gained.is_empty() || gained == vec![&new]);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The ordered key-value store below the catalog, as narrow as it can be.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{PoisonError, RwLock};
+
+/// The catalog's tables. Each is ordered by its keys' bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// bucket name → [`super::records::BucketRecord`]
+    Buckets,
+    /// bucket, NUL, key → [`super::records::ObjectRecord`]
+    Objects,
+    /// version id → [`crate::manifest::Manifest`]
+    Manifests,
+    /// bucket, NUL, key, NUL, upload id → [`super::records::UploadRecord`]
+    Uploads,
+    /// upload id, part number → [`super::records::PartRecord`]
+    Parts,
+    /// time in ms, id → [`super::records::GarbageRecord`]
+    Garbage,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Self; 6] =
+        [Self::Buckets, Self::Objects, Self::Manifests, Self::Uploads, Self::Parts, Self::Garbage];
+
+    /// The table's name on disk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Buckets => "buckets",
+            Self::Objects => "objects",
+            Self::Manifests => "manifests",
+            Self::Uploads => "uploads",
+            Self::Parts => "parts",
+            Self::Garbage => "garbage",
+        }
+    }
+}
+
+/// Changes that happen all together or not at all. `None` removes a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The changes, in order; the last one of a key wins.
+    pub changes: Vec<(Table, Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Batch {
+    /// Sets a key.
+    pub fn put(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
+        self.changes.push((table, key, Some(value)));
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, table: Table, key: Vec<u8>) {
+        self.changes.push((table, key, None));
+    }
+}
+
+/// The store below failed; the catalog can't go on with the command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KvError {
+    /// Reading or writing failed.
+    #[error("catalog store: {0}")]
+    Io(String),
+    /// A value does not decode: damage, or a format of another version.
+    #[error(
+        "catalog table {table}: a value can't be decoded ({why}); restore it from a backup or rebuild it"
+    )]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What the decoder says.
+        why: String,
+    },
+}
+
+/// A run of keys and values in key order.
+pub type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// An ordered key-value store with atomic batches.
+pub trait Kv: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`KvError`] when the store can't be read.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
+
+    /// At most `limit` rows in ascending order, from the key `from` (inclusive) to `until`
+    /// (exclusive).
+    ///
+    /// # Errors
+    /// [`KvError`] when the store can't be read.
+    fn scan(&self, table: Table, from: &[u8], until: &[u8], limit: usize) -> Result<Rows, KvError>;
+
+    /// Applies a batch: visible to all later reads at once, durable only after [`Kv::sync`].
+    ///
+    /// # Errors
+    /// [`KvError`] when nothing was changed.
+    fn commit(&self, batch: Batch) -> Result<(), KvError>;
+
+    /// Makes all commits so far durable.
+    ///
+    /// # Errors
+    /// [`KvError`] when durability can't be promised; nothing may then be acknowledged.
+    fn sync(&self) -> Result<(), KvError>;
+}
+
+/// A store in memory, for tests and simulation.
+#[derive(Debug, Default)]
+pub struct MemoryKv {
+    tables: RwLock<BTreeMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>>,
+}
+
+impl Kv for MemoryKv {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(tables.get(&table).and_then(|t| t.get(key)).cloned())
+    }
+
+    fn scan(&self, table: Table, from: &[u8], until: &[u8], limit: usize) -> Result<Rows, KvError> {
+        if from >= until {
+            return Ok(Vec::new());
+        }
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        let range = (Bound::Included(from), Bound::Excluded(until));
+        Ok(tables
+            .get(&table)
+            .map(|t| t.range::<[u8], _>(range).take(limit))
+            .into_iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect())
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), KvError> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        for (table, key, value) in batch.changes {
+            let table = tables.entry(table).or_default();
+            match value {
+                Some(value) => table.insert(key, value),
+                None => table.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), KvError> {
+        Ok(())
+    }
+}

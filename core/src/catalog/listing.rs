@@ -1,0 +1,116 @@
+//! S3's listing: keys in byte order, those that share a prefix up to the delimiter rolled into one.
+
+use super::CatalogError;
+use super::kv::{Kv, Table};
+use super::machine::{Machine, name_from};
+use super::records::{self, ObjectRecord};
+use crate::ids::{BucketName, ObjectKey};
+
+/// Rows that are read at a time.
+const PAGE: usize = 256;
+
+/// Where a listing goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// After this text, which need not be a key.
+    Key(String),
+    /// After all keys with this prefix: the listing ended with it as a common prefix.
+    Prefix(String),
+}
+
+/// What is to be listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Roll up what follows the prefix as far as this text, if it is not empty.
+    pub delimiter: String,
+    /// Only what comes after this.
+    pub after: Option<After>,
+    /// At most so many keys and common prefixes together.
+    pub limit: usize,
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListEntry {
+    /// An object.
+    Object(ObjectKey, Box<ObjectRecord>),
+    /// Keys rolled up: their common beginning, which ends with the delimiter.
+    CommonPrefix(String),
+}
+
+/// A page of a listing, in byte order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Objects and common prefixes, merged.
+    pub entries: Vec<ListEntry>,
+    /// Where to go on; `None` when this was the end.
+    pub next: Option<After>,
+}
+
+impl<K: Kv> Machine<K> {
+    /// Lists a bucket.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoSuchBucket`], or when the store can't be read.
+    pub fn list(&self, bucket: &BucketName, query: &ListQuery) -> Result<Listing, CatalogError> {
+        self.bucket(bucket)?;
+        let mut listing = Listing::default();
+        if query.limit == 0 {
+            return Ok(listing);
+        }
+        let base = records::bucket_prefix(bucket);
+        let row = |text: &str| [&base[..], text.as_bytes()].concat();
+        let until = records::after_prefix(&row(&query.prefix));
+        let mut from = row(&query.prefix);
+        match &query.after {
+            Some(After::Key(key)) => from = from.max([&row(key)[..], b"\0"].concat()),
+            Some(After::Prefix(prefix)) => from = from.max(records::after_prefix(&row(prefix))),
+            None => {}
+        }
+        'pages: loop {
+            let rows = self.kv.scan(Table::Objects, &from, &until, PAGE)?;
+            let full = rows.len() == PAGE;
+            for (row_key, value) in rows {
+                let key = name_from(Table::Objects, &row_key[base.len()..], ObjectKey::new)?;
+                let rolled = common_prefix(key.as_str(), &query.prefix, &query.delimiter);
+                if listing.entries.len() == query.limit {
+                    listing.next = listing.entries.last().map(ListEntry::position);
+                    return Ok(listing);
+                }
+                if let Some(prefix) = rolled {
+                    // Go on behind everything that was rolled up, without reading it.
+                    from = records::after_prefix(&row(prefix));
+                    listing.entries.push(ListEntry::CommonPrefix(prefix.to_owned()));
+                    continue 'pages;
+                }
+                let record = records::decode(Table::Objects, &value)?;
+                listing.entries.push(ListEntry::Object(key, Box::new(record)));
+                from = [&row_key[..], b"\0"].concat();
+            }
+            if !full {
+                return Ok(listing);
+            }
+        }
+    }
+}
+
+impl ListEntry {
+    fn position(&self) -> After {
+        match self {
+            Self::Object(key, _) => After::Key(key.as_str().to_owned()),
+            Self::CommonPrefix(prefix) => After::Prefix(prefix.clone()),
+        }
+    }
+}
+
+/// The common prefix that `key` is rolled up into, if it is.
+fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
+    if delimiter.is_empty() {
+        return None;
+    }
+    let rest = key.strip_prefix(prefix)?;
+    let end = prefix.len() + rest.find(delimiter)? + delimiter.len();
+    key.get(..end)
+}

@@ -1,0 +1,70 @@
+//! The catalog: buckets, objects, uploads and garbage, as a deterministic state machine.
+//!
+//! A [`Command`] changes the catalog, and nothing else does. [`Machine::apply`] reads what it needs,
+//! decides, and commits one atomic batch to an ordered key-value store ([`Kv`]). The same commands
+//! in the same order give the same catalog anywhere; time and random ids come in with the command.
+//! A log of commands can therefore be replicated without this code knowing.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`kv`] | the store below: tables, batches, and one in memory |
+//! | [`sealed`] | a store that encrypts values on their way down |
+//! | [`records`] | what the tables hold |
+//! | [`command`] | what can be asked |
+//! | [`machine`] | what happens then |
+//! | [`listing`] | S3's listings with prefix and delimiter |
+
+pub mod command;
+pub mod kv;
+pub mod listing;
+pub mod machine;
+pub mod records;
+pub mod sealed;
+
+pub use command::{Command, Outcome, Precondition};
+pub use kv::{Batch, Kv, KvError, MemoryKv, Table};
+pub use listing::{After, ListEntry, ListQuery, Listing};
+pub use machine::Machine;
+pub use sealed::SealedKv;
+
+use crate::ids::{PartNumber, UploadId};
+
+/// Why the catalog refused a command or a query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// There is no bucket of that name.
+    #[error("the bucket does not exist")]
+    NoSuchBucket,
+    /// The bucket is there already.
+    #[error("the bucket exists already")]
+    BucketExists,
+    /// The bucket still has objects.
+    #[error("the bucket is not empty")]
+    BucketNotEmpty,
+    /// There is no object of that key.
+    #[error("the object does not exist")]
+    NoSuchKey,
+    /// There is no such upload: never begun, completed or aborted.
+    #[error("upload {0} does not exist; it may have been completed or aborted")]
+    NoSuchUpload(UploadId),
+    /// A part that was named was not uploaded, or has another etag.
+    #[error("part {} was not uploaded, or its etag is another", .0.get())]
+    InvalidPart(PartNumber),
+    /// Parts were named out of order or twice, or none was.
+    #[error("the list of parts is empty or not in ascending order")]
+    InvalidPartOrder,
+    /// A part other than the last is under 5 MiB.
+    #[error("part {} has {size} bytes; all but the last need at least 5 MiB", .part.get())]
+    PartTooSmall {
+        /// Which part.
+        part: PartNumber,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A condition of the request does not hold.
+    #[error("the condition on the object's etag does not hold")]
+    PreconditionFailed,
+    /// The store below failed.
+    #[error(transparent)]
+    Kv(#[from] KvError),
+}
