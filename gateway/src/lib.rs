@@ -1,1 +1,19 @@
-//! placeholder
+//! The gateway: S3 on the outside; sealing, placement and the catalog on the inside.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`http`] | HTTPS (HTTP/1.1 and 2) and HTTP/3 on one port number |
+//! | [`auth`] | access keys, access tokens, and what they allow |
+//! | [`s3`] | the S3 operations, translated to the engine and the catalog |
+//! | [`engine`] | writing and reading parts: chunks, sealing, shards, quorums |
+//! | [`catalog`] | the catalog's store on disk and its single writer |
+//! | [`setup`] | first start: keys, certificates, configuration |
+//! | [`run`] | putting it all together: one gateway, or a whole cluster in one process |
+
+pub mod auth;
+pub mod catalog;
+pub mod engine;
+pub mod http;
+pub mod run;
+pub mod s3;
+pub mod setup;

@@ -107,10 +107,12 @@ pub trait Kv: Send + Sync {
     fn sync(&self) -> Result<(), KvError>;
 }
 
+type MemoryTable = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A store in memory, for tests and simulation.
 #[derive(Debug, Default)]
 pub struct MemoryKv {
-    tables: RwLock<BTreeMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>>,
+    tables: RwLock<BTreeMap<Table, MemoryTable>>,
 }
 
 impl Kv for MemoryKv {
