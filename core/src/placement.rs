@@ -11,7 +11,6 @@
 use crate::erasure::Code;
 use crate::ids::{BlobId, NodeId};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 /// A storage node in the cluster map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,30 +97,40 @@ impl ClusterMap {
         min_nodes: usize,
         usable: impl Fn(NodeId) -> bool,
     ) -> Result<Vec<NodeId>, TooFewNodes> {
-        let ranked = self.ranked(blob, chunk);
-        let up: Vec<bool> = ranked.iter().map(|n| usable(n.id)).collect();
-        let usable = up.iter().filter(|u| **u).count();
+        let live = self.nodes.iter().filter(|n| usable(n.id)).count();
         let needed = min_nodes.max(code.n().div_ceil(code.m()));
-        if usable < needed {
-            return Err(TooFewNodes { usable, needed });
+        let too_few = TooFewNodes { usable: live, needed };
+        if live < needed {
+            return Err(too_few);
         }
-        let mut load = Load::default();
-        let mut homes = Vec::with_capacity(code.n());
-        for _ in 0..code.n() {
-            let home = load.take(&ranked, |_| true);
-            homes.push(home);
+        let ranked = self.ranked(blob, chunk);
+        let mut holders = vec![None; code.n()];
+        for i in 0..holders.len() {
+            holders[i] = pick(&ranked, &holders, usize::MAX, |_| true);
         }
-        // Shards whose home is down move; the others stay, and are counted first.
-        let mut load = Load::default();
-        for home in homes.iter().filter(|h| up[**h]) {
-            load.add(&ranked, *home);
+        // Shards whose home is down move; the others stay where they belong.
+        let moving: Vec<usize> =
+            (0..holders.len()).filter(|i| !holders[*i].is_some_and(&usable)).collect();
+        for i in &moving {
+            holders[*i] = None;
         }
-        for home in &mut homes {
-            if !up[*home] {
-                *home = load.take(&ranked, |i| up[i]);
-            }
+        for i in moving {
+            holders[i] = pick(&ranked, &holders, code.m(), &usable);
         }
-        Ok(homes.into_iter().map(|i| ranked[i].id).collect())
+        holders.into_iter().collect::<Option<Vec<_>>>().ok_or(too_few)
+    }
+
+    /// Chooses a node for one more shard, given who holds (or is to hold) the others. `None` when
+    /// every usable node has `m` shards already.
+    pub fn place_one(
+        &self,
+        blob: BlobId,
+        chunk: u32,
+        code: Code,
+        holders: &[Option<NodeId>],
+        usable: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        pick(&self.ranked(blob, chunk), holders, code.m(), usable)
     }
 
     /// The nodes by falling score for this chunk.
@@ -133,29 +142,27 @@ impl ClusterMap {
     }
 }
 
-/// How many shards each node and each domain has been given so far.
-#[derive(Default)]
-struct Load<'a> {
-    nodes: HashMap<usize, usize>,
-    domains: HashMap<&'a str, usize>,
-}
-
-impl<'a> Load<'a> {
-    /// Picks the least loaded eligible node: by node, then by domain, then by rank.
-    fn take(&mut self, ranked: &[&'a NodeEntry], eligible: impl Fn(usize) -> bool) -> usize {
-        let of = |i: &usize| {
-            let domain = self.domains.get(ranked[*i].domain()).copied().unwrap_or(0);
-            (self.nodes.get(i).copied().unwrap_or(0), domain, *i)
-        };
-        let chosen = (0..ranked.len()).filter(|i| eligible(*i)).min_by_key(of).unwrap_or(0);
-        self.add(ranked, chosen);
-        chosen
-    }
-
-    fn add(&mut self, ranked: &[&'a NodeEntry], node: usize) {
-        *self.nodes.entry(node).or_default() += 1;
-        *self.domains.entry(ranked[node].domain()).or_default() += 1;
-    }
+/// Picks the usable node with the fewest shards so far (but less than `most`), then the one whose
+/// domain has the fewest, then the best ranked.
+fn pick(
+    ranked: &[&NodeEntry],
+    holders: &[Option<NodeId>],
+    most: usize,
+    usable: impl Fn(NodeId) -> bool,
+) -> Option<NodeId> {
+    let held = || holders.iter().flatten();
+    let domain_of = |id: &NodeId| ranked.iter().find(|n| n.id == *id).map(|n| n.domain());
+    ranked
+        .iter()
+        .filter(|n| usable(n.id))
+        .map(|n| {
+            let on_node = held().filter(|h| **h == n.id).count();
+            let in_domain = held().filter(|h| domain_of(h) == Some(n.domain())).count();
+            (on_node, in_domain, n.id)
+        })
+        .filter(|(on_node, ..)| *on_node < most)
+        .min_by_key(|(on_node, in_domain, _)| (*on_node, *in_domain))
+        .map(|(.., id)| id)
 }
 
 fn score(node: &NodeEntry, blob: BlobId, chunk: u32) -> f64 {
@@ -176,7 +183,7 @@ fn score(node: &NodeEntry, blob: BlobId, chunk: u32) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::HashSet;
+    use std::collections::{HashMap, HashSet};
 
     fn map(domains: &[(&str, f64)]) -> ClusterMap {
         let nodes = domains.iter().enumerate().map(|(i, (domain, weight))| NodeEntry {

@@ -460,16 +460,19 @@ impl<K: Kv> Machine<K> {
         Ok(parts)
     }
 
-    /// Garbage that is older than `before_ms`, the oldest first, at most `limit` rows.
+    /// Garbage after the row `after` (from the start if `None`) and from before `before_ms`, the
+    /// oldest first, at most `limit` rows.
     ///
     /// # Errors
     /// When the store can't be read.
     pub fn garbage(
         &self,
+        after: Option<GarbageId>,
         before_ms: u64,
         limit: usize,
     ) -> Result<Vec<(GarbageId, GarbageRecord)>, CatalogError> {
-        let rows = self.kv.scan(Table::Garbage, &[], &before_ms.to_be_bytes(), limit)?;
+        let from = after.map_or_else(Vec::new, |id| [&id.to_key()[..], b"\0"].concat());
+        let rows = self.kv.scan(Table::Garbage, &from, &before_ms.to_be_bytes(), limit)?;
         rows.into_iter()
             .map(|(key, value)| {
                 let id = GarbageId::from_key(&key).ok_or_else(|| corrupt_row(Table::Garbage))?;
