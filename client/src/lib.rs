@@ -1,9 +1,34 @@
-//! Client for Coffer.
-pub mod endpoint;
+//! Client library of Coffer, the distributed, encrypted object store.
+//!
+//! - [`Profile`] says where the gateway is, who asks and whom to trust.
+//! - [`Client`] is one gateway seen by one identity: [`Client::bucket`] gives an
+//!   [`object_store::ObjectStore`], and buckets, exact listings, copies and tokens are methods.
+//! - [`transport`] carries the requests: HTTP/3, or HTTP/2 and 1.1 where UDP does not pass.
+//! - [`Error`] says what went wrong, where, and what to do about it.
+//!
+//! The `coffer` program is a thin layer over this library.
+
+mod client;
+mod endpoint;
+mod error;
 pub mod profile;
+mod retry;
+mod s3;
 mod secret;
 pub mod transport;
 mod url;
 
+pub use client::{Client, ClientOptions};
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{Error, ErrorKind};
+pub use profile::{Credentials, Http3, Profile, ProfileError, ProfileOptions};
+pub use retry::RetryPolicy;
+pub use s3::{
+    Bucket, DeleteFailure, Entry, Listing, NewToken, ObjectEntry, ObjectInfo, S3Code, S3Error,
+    TokenRequest, Verb,
+};
 pub use secret::Secret;
 pub use url::{MAX_KEY_BYTES, S3Url, S3UrlError};
+
+// What callers need beside us comes from us, in the version we use.
+pub use object_store;

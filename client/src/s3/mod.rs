@@ -1,0 +1,18 @@
+//! The S3 requests that `object_store` does not model: buckets, exact listings, copies between
+//! buckets, tokens. All are methods of [`crate::Client`].
+
+mod buckets;
+mod call;
+mod copy;
+mod delete;
+mod error;
+mod head;
+mod list;
+mod token;
+
+pub use buckets::Bucket;
+pub use delete::DeleteFailure;
+pub use error::{S3Code, S3Error};
+pub use head::ObjectInfo;
+pub use list::{Entry, Listing, ObjectEntry};
+pub use token::{NewToken, TokenRequest, Verb};

@@ -1,0 +1,198 @@
+//! HTTP/3 over one QUIC connection, made when first needed and again when it is lost.
+
+use super::dial::resolve;
+use super::error::{Carrier, TransportError};
+use super::exchange;
+use super::stall::StallLimit;
+use crate::endpoint::Endpoint;
+use bytes::Bytes;
+use h3_quinn::OpenStreams;
+use object_store::client::{HttpRequest, HttpResponse};
+use quinn::crypto::rustls::QuicClientConfig;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// How much of one response may be under way before the reader takes it.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+/// The same for all responses of the connection together; bounds the memory they take.
+const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
+/// Unacknowledged request bytes kept for retransmission.
+const SEND_WINDOW: u64 = 16 * 1024 * 1024;
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// A server that is silent for so long, keep-alives unanswered, is gone.
+const IDLE_LIMIT: Duration = Duration::from_secs(15);
+/// A request tries this many connections before it gives up: the pooled one may have died unseen.
+const CONNECTIONS_PER_REQUEST: usize = 2;
+/// How long closing may take at the end.
+const CLOSE_LIMIT: Duration = Duration::from_millis(250);
+
+/// Opens request streams of one connection.
+pub(super) type Requests = h3::client::SendRequest<OpenStreams, Bytes>;
+
+/// Sends requests over HTTP/3.
+pub(super) struct QuicClient {
+    config: quinn::ClientConfig,
+    endpoint: Endpoint,
+    ca_file: Option<PathBuf>,
+    connect_limit: Duration,
+    stall: StallLimit,
+    /// Held while connecting, so that requests that start together share one connection.
+    current: Mutex<Option<Connection>>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    /// The socket; closing it needs its driver to run for a moment.
+    socket: quinn::Endpoint,
+    quic: quinn::Connection,
+    requests: Requests,
+}
+
+impl QuicClient {
+    /// `tls` without application protocols set.
+    pub(super) fn new(
+        endpoint: Endpoint,
+        tls: &rustls::ClientConfig,
+        ca_file: Option<PathBuf>,
+        connect_limit: Duration,
+        stall: StallLimit,
+    ) -> Result<Self, TransportError> {
+        let mut tls = tls.clone();
+        tls.alpn_protocols = vec![b"h3".to_vec()];
+        let setup = |reason: String| TransportError::Connect {
+            endpoint: endpoint.clone(),
+            carrier: Carrier::Http3,
+            reason,
+        };
+        let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
+        let mut transport = quinn::TransportConfig::default();
+        let idle = IDLE_LIMIT.try_into().map_err(|_| setup("idle limit too long".to_owned()))?;
+        transport
+            .max_idle_timeout(Some(idle))
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .stream_receive_window(STREAM_WINDOW.into())
+            .receive_window(CONNECTION_WINDOW.into())
+            .send_window(SEND_WINDOW);
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        let current = Mutex::new(None);
+        Ok(Self { config, endpoint, ca_file, connect_limit, stall, current })
+    }
+
+    /// Sends one request and waits for the head of its answer.
+    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
+        let mut attempt = 1;
+        loop {
+            let connection = self.connection().await?;
+            let sent =
+                exchange::send(connection.requests.clone(), request.clone(), &self.stall).await;
+            match sent {
+                Err(error) if error.never_sent() => {
+                    self.discard(&connection).await;
+                    if attempt >= CONNECTIONS_PER_REQUEST {
+                        return Err(error);
+                    }
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The pooled connection, or a new one.
+    async fn connection(&self) -> Result<Connection, TransportError> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = &*current
+            && connection.quic.close_reason().is_none()
+        {
+            return Ok(connection.clone());
+        }
+        let timeout = |_| TransportError::ConnectTimeout {
+            endpoint: self.endpoint.clone(),
+            carrier: Carrier::Http3,
+            limit: self.connect_limit,
+        };
+        let connection =
+            tokio::time::timeout(self.connect_limit, self.connect()).await.map_err(timeout)??;
+        *current = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> Result<Connection, TransportError> {
+        let mut last = None;
+        for address in resolve(&self.endpoint).await? {
+            match self.connect_to(address).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.failed("no address")))
+    }
+
+    async fn connect_to(&self, address: SocketAddr) -> Result<Connection, TransportError> {
+        let local: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = quinn::Endpoint::client(local).map_err(|error| self.failed(error))?;
+        let quic = socket
+            .connect_with(self.config.clone(), address, self.endpoint.host())
+            .map_err(|error| self.failed(error))?
+            .await
+            .map_err(|error| self.handshake(&error))?;
+        let (mut driver, requests) = h3::client::builder()
+            .build::<_, _, Bytes>(h3_quinn::Connection::new(quic.clone()))
+            .await
+            .map_err(|error| self.failed(error))?;
+        // Ends by itself when the connection closes or its last user is gone.
+        tokio::spawn(async move {
+            let end = driver.wait_idle().await;
+            tracing::debug!("HTTP/3 connection ended: {end}");
+        });
+        Ok(Connection { socket, quic, requests })
+    }
+
+    /// Forgets `connection` unless it has been replaced already.
+    async fn discard(&self, connection: &Connection) {
+        let mut current = self.current.lock().await;
+        if current.as_ref().is_some_and(|c| c.quic.stable_id() == connection.quic.stable_id()) {
+            *current = None;
+        }
+    }
+
+    /// Tells the server that we leave, so that it need not wait for our silence to mean it.
+    pub(super) async fn close(&self) {
+        if let Some(connection) = self.current.lock().await.take() {
+            let code = u32::try_from(h3::error::Code::H3_NO_ERROR.value()).unwrap_or_default();
+            connection.quic.close(code.into(), b"done");
+            let _ = tokio::time::timeout(CLOSE_LIMIT, connection.socket.wait_idle()).await;
+        }
+    }
+
+    fn failed(&self, reason: impl ToString) -> TransportError {
+        TransportError::Connect {
+            endpoint: self.endpoint.clone(),
+            carrier: Carrier::Http3,
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Tells a refused certificate from a handshake that failed otherwise.
+    fn handshake(&self, error: &quinn::ConnectionError) -> TransportError {
+        match error {
+            quinn::ConnectionError::TransportError(error)
+                if error.reason.contains("certificate") =>
+            {
+                TransportError::Untrusted {
+                    endpoint: self.endpoint.clone(),
+                    reason: error.reason.clone(),
+                    ca_file: self.ca_file.clone(),
+                }
+            }
+            other => self.failed(other),
+        }
+    }
+}
