@@ -155,3 +155,32 @@ pub enum Outcome {
         existed: bool,
     },
 }
+
+/// What a command may change, as far as readers can see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// A bucket's existence.
+    Bucket(&'a BucketName),
+    /// An object.
+    Object(&'a BucketName, &'a ObjectKey),
+    /// Nothing but an upload or garbage.
+    Hidden,
+}
+
+impl Command {
+    /// What readers may see change.
+    pub fn scope(&self) -> Scope<'_> {
+        match self {
+            Self::CreateBucket { bucket, .. } | Self::DeleteBucket { bucket, .. } => {
+                Scope::Bucket(bucket)
+            }
+            Self::PutObject { bucket, key, .. }
+            | Self::DeleteObject { bucket, key, .. }
+            | Self::CompleteUpload { bucket, key, .. } => Scope::Object(bucket, key),
+            Self::CreateUpload { .. }
+            | Self::PutPart { .. }
+            | Self::AbortUpload { .. }
+            | Self::ForgetGarbage { .. } => Scope::Hidden,
+        }
+    }
+}

@@ -107,6 +107,24 @@ pub trait Kv: Send + Sync {
     fn sync(&self) -> Result<(), KvError>;
 }
 
+impl<K: Kv + ?Sized> Kv for std::sync::Arc<K> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        (**self).get(table, key)
+    }
+
+    fn scan(&self, table: Table, from: &[u8], until: &[u8], limit: usize) -> Result<Rows, KvError> {
+        (**self).scan(table, from, until, limit)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), KvError> {
+        (**self).commit(batch)
+    }
+
+    fn sync(&self) -> Result<(), KvError> {
+        (**self).sync()
+    }
+}
+
 type MemoryTable = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// A store in memory, for tests and simulation.

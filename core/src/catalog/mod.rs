@@ -21,7 +21,7 @@ pub mod machine;
 pub mod records;
 pub mod sealed;
 
-pub use command::{Command, Outcome, Precondition};
+pub use command::{Command, Outcome, Precondition, Scope};
 pub use kv::{Batch, Kv, KvError, MemoryKv, Table};
 pub use listing::{After, ListEntry, ListQuery, Listing};
 pub use machine::Machine;
@@ -67,4 +67,7 @@ pub enum CatalogError {
     /// The store below failed.
     #[error(transparent)]
     Kv(#[from] KvError),
+    /// The catalog's writer has stopped, after a failed fsync or at shutdown.
+    #[error("the catalog takes no commands: {0}")]
+    Stopped(String),
 }

@@ -1,0 +1,331 @@
+//! A chunk's segments are fetched, around shards that are lost, slow, damaged or forged.
+//!
+//! 1. Ask the data shards that hold the wanted segments, and nobody else.
+//! 2. For those that fail or are late, ask others for the same run of blocks and rebuild.
+//! 3. What does not authenticate is rebuilt without the shard that it came from.
+
+use super::Engine;
+use coffer_core::erasure::CodeError;
+use coffer_core::ids::BlobId;
+use coffer_core::manifest::ChunkRef;
+use coffer_core::seal::{PartSealer, SealError};
+use coffer_core::shard::{BlockRange, ShardError, ShardKey};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// Why bytes could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Too few shards can be had now; when their nodes come back, reading works again.
+    #[error(
+        "{have} of {need} needed shards of chunk {chunk} of blob {blob} can be reached; last error: {last}"
+    )]
+    Unavailable {
+        /// The blob.
+        blob: BlobId,
+        /// The chunk.
+        chunk: u32,
+        /// Shards at hand.
+        have: usize,
+        /// Shards needed.
+        need: usize,
+        /// What the last node that failed said.
+        last: String,
+    },
+    /// All nodes answered, but too few shards are sound: data is lost.
+    #[error("chunk {chunk} of blob {blob} is damaged beyond repair: {why}")]
+    Damaged {
+        /// The blob.
+        blob: BlobId,
+        /// The chunk.
+        chunk: u32,
+        /// What was found.
+        why: String,
+    },
+    /// Keys don't open it.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Shards don't fit together.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// A worker thread was lost.
+    #[error("internal: a worker failed: {0}")]
+    Worker(String),
+}
+
+/// Runs of blocks, one for each wanted data shard, in order.
+type Pieces = BTreeMap<u8, Vec<u8>>;
+
+/// What is known while a chunk is being fetched.
+struct Fetch<'a> {
+    engine: &'a Engine,
+    blob: BlobId,
+    chunk: ChunkRef<'a>,
+    /// The last thing that went wrong, and whether it may pass.
+    last: Option<ShardError>,
+    transient: bool,
+}
+
+impl Engine {
+    /// Reads the bytes `range` of a chunk's plaintext.
+    pub(super) async fn fetch_chunk(
+        &self,
+        sealer: &PartSealer,
+        blob: BlobId,
+        chunk: ChunkRef<'_>,
+        range: Range<u32>,
+    ) -> Result<Vec<u8>, ReadError> {
+        let shape = chunk.chunk.shape;
+        let wanted = shape.segments_for(&range);
+        let reads = shape.reads_for(&wanted);
+        let mut fetch = Fetch { engine: self, blob, chunk, last: None, transient: false };
+        let mut distrusted = BTreeSet::new();
+        loop {
+            let (pieces, rebuilt_from) = fetch.gather(&reads, &distrusted).await?;
+            match open(sealer, chunk, &reads, pieces, wanted.clone()) {
+                Ok(mut plain) => {
+                    let start = shape.segment_range(wanted.start).start;
+                    plain.truncate((range.end - start) as usize);
+                    plain.drain(..(range.start - start) as usize);
+                    return Ok(plain);
+                }
+                Err((index, SealError::Forged)) => {
+                    tracing::error!(%blob, chunk = chunk.position.chunk, shard = index, node = ?chunk.node_of(index.into()), "shard does not authenticate; reading around it");
+                    // Not rebuilt yet: rebuild it. Rebuilt: one of its sources lies.
+                    let suspect = if distrusted.contains(&index) {
+                        rebuilt_from.into_iter().next_back().unwrap_or(index)
+                    } else {
+                        index
+                    };
+                    if !distrusted.insert(suspect) {
+                        let why = "its shards do not authenticate".to_owned();
+                        return Err(ReadError::Damaged { blob, chunk: chunk.position.chunk, why });
+                    }
+                }
+                Err((_, error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Opens the pieces and puts their plaintext together. On error tells which shard it was.
+fn open(
+    sealer: &PartSealer,
+    chunk: ChunkRef<'_>,
+    reads: &[(u8, BlockRange)],
+    pieces: Pieces,
+    wanted: Range<u32>,
+) -> Result<Vec<u8>, (u8, SealError)> {
+    let shape = chunk.chunk.shape;
+    let mut plain = Vec::new();
+    for ((index, mut piece), (_, blocks)) in pieces.into_iter().zip(reads) {
+        let first = u32::from(index) * shape.segments_per_shard() + blocks.first;
+        let segments = first..(first + blocks.count).min(wanted.end);
+        let len = sealer
+            .open_segments(chunk.position, shape, segments, &mut piece)
+            .map_err(|e| (index, e))?;
+        piece.truncate(len);
+        if plain.is_empty() {
+            plain = piece;
+            // One allocation for all that follows.
+            plain.reserve(wanted.len() * shape.block_size() as usize);
+        } else {
+            plain.extend_from_slice(&piece);
+        }
+    }
+    Ok(plain)
+}
+
+impl Fetch<'_> {
+    /// The wanted runs of blocks, and which shards were used where some had to be rebuilt.
+    async fn gather(
+        &mut self,
+        reads: &[(u8, BlockRange)],
+        distrusted: &BTreeSet<u8>,
+    ) -> Result<(Pieces, BTreeSet<u8>), ReadError> {
+        let mut pieces = self.ask_directly(reads, distrusted).await;
+        let missing: Vec<_> =
+            reads.iter().filter(|(i, _)| !pieces.contains_key(i)).copied().collect();
+        if missing.is_empty() {
+            return Ok((pieces, BTreeSet::new()));
+        }
+        let code = self.chunk.chunk.shape.code();
+        let run = covering(&missing);
+        let mut shards: Vec<Option<Vec<u8>>> = vec![None; code.n()];
+        for (index, blocks) in reads {
+            if let Some(piece) = pieces.get(index)
+                && blocks.first <= run.first
+                && blocks.first + blocks.count >= run.first + run.count
+            {
+                shards[usize::from(*index)] = Some(self.cut(piece, *blocks, run));
+            }
+        }
+        self.ask_others(&mut shards, run, &missing, distrusted).await?;
+        let used = used_shards(&shards);
+        self.engine.coder.rebuild_data(code, &mut shards)?;
+        for (index, blocks) in missing {
+            if let Some(shard) = &shards[usize::from(index)] {
+                pieces.insert(index, self.cut(shard, run, blocks));
+            }
+        }
+        Ok((pieces, used))
+    }
+
+    /// Asks each wanted data shard's node; gives up on those that take too long.
+    async fn ask_directly(
+        &mut self,
+        reads: &[(u8, BlockRange)],
+        distrusted: &BTreeSet<u8>,
+    ) -> Pieces {
+        let mut pieces = Pieces::new();
+        let mut asked: FuturesUnordered<_> = reads
+            .iter()
+            .filter(|(index, _)| !distrusted.contains(index) && self.seems_up(*index))
+            .map(|(index, blocks)| self.ask(*index, *blocks))
+            .collect();
+        let late = tokio::time::sleep(self.engine.config.hedge_after);
+        tokio::pin!(late);
+        let mut failures = Vec::new();
+        loop {
+            tokio::select! {
+                answer = asked.next() => match answer {
+                    Some((index, Ok(piece))) => drop(pieces.insert(index, piece)),
+                    Some((_, Err(error))) => failures.push(error),
+                    None => break,
+                },
+                () = &mut late => break,
+            }
+        }
+        drop(asked);
+        for error in failures {
+            self.note(error);
+        }
+        pieces
+    }
+
+    /// Fills `shards` until `k` are there: first from nodes that seem up, then from any.
+    async fn ask_others(
+        &mut self,
+        shards: &mut [Option<Vec<u8>>],
+        run: BlockRange,
+        missing: &[(u8, BlockRange)],
+        distrusted: &BTreeSet<u8>,
+    ) -> Result<(), ReadError> {
+        let need = self.chunk.chunk.shape.code().k();
+        let mut candidates: Vec<u8> = (0..u8::try_from(shards.len()).unwrap_or(u8::MAX))
+            .filter(|i| shards[usize::from(*i)].is_none() && !distrusted.contains(i))
+            .collect();
+        let was_missing = |i: &u8| missing.iter().any(|(m, _)| m == i);
+        candidates.sort_by_key(|i| (was_missing(i), !self.seems_up(*i), *i));
+        let mut candidates = candidates.into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut failures = Vec::new();
+        loop {
+            let have = shards.iter().flatten().count();
+            if have >= need {
+                break;
+            }
+            while asked.len() < need - have {
+                match candidates.next() {
+                    Some(index) => asked.push(self.ask(index, run)),
+                    None => break,
+                }
+            }
+            let late = tokio::time::sleep(self.engine.config.hedge_after);
+            tokio::select! {
+                answer = asked.next() => match answer {
+                    Some((index, Ok(piece))) => shards[usize::from(index)] = Some(piece),
+                    Some((_, Err(error))) => failures.push(error),
+                    None => break,
+                },
+                // Someone is slow: ask one more, while there is one.
+                () = late => asked.extend(candidates.next().map(|i| self.ask(i, run))),
+            }
+        }
+        drop(asked);
+        for error in failures {
+            self.note(error);
+        }
+        let have = shards.iter().flatten().count();
+        if have >= need { Ok(()) } else { Err(self.hopeless(have, need)) }
+    }
+
+    fn ask(
+        &self,
+        index: u8,
+        blocks: BlockRange,
+    ) -> impl Future<Output = (u8, Result<Vec<u8>, ShardError>)> + use<'_> {
+        let key = ShardKey { blob: self.blob, chunk: self.chunk.position.chunk, index };
+        let node = self.chunk.node_of(index.into());
+        let engine = self.engine;
+        let want = self.bytes_of(blocks);
+        async move {
+            // A shard that was never written is as good as lost.
+            let Some(node) = node else { return (index, Err(ShardError::NotFound)) };
+            let outcome = match engine.nodes.store(node) {
+                Ok(store) => {
+                    let get = store.get(key, blocks);
+                    let get = tokio::time::timeout(engine.config.shard_timeout, get);
+                    get.await.unwrap_or(Err(ShardError::Timeout))
+                }
+                Err(error) => Err(error),
+            };
+            engine.nodes.report(node, &outcome);
+            let outcome = outcome.and_then(|bytes| {
+                if bytes.len() == want {
+                    Ok(Vec::from(bytes))
+                } else {
+                    Err(ShardError::BadRequest(format!("{} bytes came, not {want}", bytes.len())))
+                }
+            });
+            if let Err(error @ (ShardError::NotFound | ShardError::Corrupt { .. })) = &outcome {
+                tracing::warn!(shard = %key, %node, %error, "shard is lost or damaged; reading around it");
+            }
+            (index, outcome)
+        }
+    }
+
+    fn bytes_of(&self, blocks: BlockRange) -> usize {
+        blocks.count as usize * self.chunk.chunk.shape.block_size() as usize
+    }
+
+    /// The run `want` out of `have`, which starts at or before it and ends at or after it.
+    fn cut(&self, bytes: &[u8], have: BlockRange, want: BlockRange) -> Vec<u8> {
+        let block = self.chunk.chunk.shape.block_size() as usize;
+        let start = (want.first - have.first) as usize * block;
+        bytes[start..start + self.bytes_of(want)].to_vec()
+    }
+
+    fn seems_up(&self, index: u8) -> bool {
+        self.chunk.node_of(index.into()).is_some_and(|n| self.engine.nodes.is_up(n))
+    }
+
+    fn note(&mut self, error: ShardError) {
+        self.transient |= !matches!(error, ShardError::NotFound | ShardError::Corrupt { .. });
+        self.last = Some(error);
+    }
+
+    fn hopeless(&self, have: usize, need: usize) -> ReadError {
+        let (blob, chunk) = (self.blob, self.chunk.position.chunk);
+        let last = self.last.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        if self.transient {
+            ReadError::Unavailable { blob, chunk, have, need, last }
+        } else {
+            let why = format!("{have} of {need} needed shards are sound; last error: {last}");
+            ReadError::Damaged { blob, chunk, why }
+        }
+    }
+}
+
+/// The shortest run of blocks that covers all of `reads`.
+fn covering(reads: &[(u8, BlockRange)]) -> BlockRange {
+    let first = reads.iter().map(|(_, b)| b.first).min().unwrap_or(0);
+    let end = reads.iter().map(|(_, b)| b.first + b.count).max().unwrap_or(0);
+    BlockRange { first, count: end - first }
+}
+
+fn used_shards(shards: &[Option<Vec<u8>>]) -> BTreeSet<u8> {
+    (0u8..).zip(shards).filter(|(_, s)| s.is_some()).map(|(i, _)| i).collect()
+}

@@ -1,0 +1,126 @@
+//! Garbage collection: shards that no object needs any more are deleted from their nodes.
+//!
+//! The catalog moves the manifest of a deleted or replaced version to its garbage table in the same
+//! commit. It stays there for a grace period, in which reads that had begun can end. Then its
+//! shards are deleted; only when all their nodes have confirmed is the row forgotten. A node that
+//! is down delays its rows, not the others.
+
+use super::Engine;
+use crate::catalog::CatalogHandle;
+use coffer_core::catalog::records::{GarbageId, GarbageRecord};
+use coffer_core::catalog::{CatalogError, Command, Scope};
+use coffer_core::ids::NodeId;
+use coffer_core::manifest::{Content, Manifest};
+use coffer_core::shard::ShardKey;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Rows that are handled at a time.
+const PAGE: usize = 64;
+
+/// When garbage is collected.
+#[derive(Debug, Clone, Copy)]
+pub struct GcConfig {
+    /// How long deleted data is kept for reads that have begun.
+    pub grace: Duration,
+    /// The pause between two rounds.
+    pub interval: Duration,
+}
+
+impl Default for GcConfig {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(900), interval: Duration::from_secs(10) }
+    }
+}
+
+/// Collects garbage until the returned task is aborted or dropped by the runtime.
+pub fn spawn(
+    engine: Arc<Engine>,
+    catalog: CatalogHandle,
+    config: GcConfig,
+    now_ms: impl Fn() -> u64 + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let grace = u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            tokio::time::sleep(config.interval).await;
+            let before = now_ms().saturating_sub(grace);
+            match collect(&engine, &catalog, before).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::debug!(rows, "garbage collected"),
+                Err(error) => tracing::warn!(%error, "garbage collection will be tried again"),
+            }
+        }
+    })
+}
+
+/// One round over all garbage from before `before_ms`. Returns how many rows are done with.
+///
+/// # Errors
+/// When the catalog fails; what was deleted by then is found deleted in the next round.
+pub async fn collect(
+    engine: &Engine,
+    catalog: &CatalogHandle,
+    before_ms: u64,
+) -> Result<usize, CatalogError> {
+    let mut after: Option<GarbageId> = None;
+    let mut done = 0;
+    loop {
+        let rows = catalog.read(Scope::Hidden, |c| c.garbage(after, before_ms, PAGE)).await?;
+        let Some((last, _)) = rows.last() else { return Ok(done) };
+        after = Some(*last);
+        let ids = engine.delete_garbage(rows).await;
+        if !ids.is_empty() {
+            done += ids.len();
+            catalog.submit(Command::ForgetGarbage { ids }).await?;
+        }
+    }
+}
+
+impl Engine {
+    /// Deletes the shards of these rows, by node. Returns the rows of which nothing is left.
+    async fn delete_garbage(&self, rows: Vec<(GarbageId, GarbageRecord)>) -> Vec<GarbageId> {
+        let mut by_node: BTreeMap<NodeId, Vec<ShardKey>> = BTreeMap::new();
+        let mut nodes_of: Vec<(GarbageId, HashSet<NodeId>)> = Vec::new();
+        for (id, row) in rows {
+            let shards = shards_of(&row.manifest);
+            nodes_of.push((id, shards.iter().map(|(node, _)| *node).collect()));
+            for (node, key) in shards {
+                by_node.entry(node).or_default().push(key);
+            }
+        }
+        let mut unreachable = HashSet::new();
+        for (node, keys) in by_node {
+            if let Err(error) = self.delete_shards(node, keys).await {
+                tracing::debug!(%node, %error, "garbage stays until the node answers");
+                unreachable.insert(node);
+            }
+        }
+        nodes_of
+            .into_iter()
+            .filter(|(_, nodes)| nodes.is_disjoint(&unreachable))
+            .map(|(id, _)| id)
+            .collect()
+    }
+}
+
+/// All shards of a manifest, with the nodes that hold them.
+fn shards_of(manifest: &Manifest) -> Vec<(NodeId, ShardKey)> {
+    let mut shards = Vec::new();
+    for part in &manifest.parts {
+        let Content::Sharded { chunks, .. } = &part.content else { continue };
+        for number in 0..u32::try_from(chunks.len()).unwrap_or(u32::MAX) {
+            let Some(chunk) = part.chunk(number) else { continue };
+            for index in 0..chunk.chunk.placed.len() {
+                let key = ShardKey {
+                    blob: part.blob,
+                    chunk: number,
+                    index: u8::try_from(index).unwrap_or(u8::MAX),
+                };
+                shards.extend(chunk.node_of(index).map(|node| (node, key)));
+            }
+        }
+    }
+    shards
+}

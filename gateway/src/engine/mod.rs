@@ -1,0 +1,99 @@
+//! The engine: turns the bytes of a part into sealed shards on nodes, and back.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`keys`] | bucket keys: unwrapping, and data keys for new parts |
+//! | [`nodes`] | the storage nodes, and which of them seem to be up |
+//! | [`budget`] | the bound on memory for chunks in flight |
+//! | [`chunker`] | cutting a request body into chunks |
+//! | [`write`] | a body becomes a part |
+//! | [`store`] | a chunk's shards reach a quorum of nodes |
+//! | [`read`] | a range of an object becomes a stream |
+//! | [`fetch`] | a chunk's segments are fetched, around lost and damaged shards |
+//! | [`gc`] | shards that no object needs are deleted |
+
+pub mod budget;
+pub mod chunker;
+pub mod fetch;
+pub mod gc;
+pub mod keys;
+pub mod nodes;
+pub mod read;
+pub mod store;
+pub mod write;
+
+use budget::Budget;
+use coffer_core::erasure::Coder;
+use coffer_core::random::{OsRandom, Random};
+use coffer_core::seal::CipherSuite;
+use nodes::NodeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The engine's bounds and patience.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Memory for chunks in flight over all requests, in bytes.
+    pub memory_bytes: usize,
+    /// Chunks of one upload that are sealed and stored at the same time.
+    pub chunks_in_flight: usize,
+    /// Chunks of one download that are fetched ahead of the client.
+    pub chunks_ahead: usize,
+    /// How long a node may take to store or read a shard.
+    pub shard_timeout: Duration,
+    /// How long a read waits for a data shard before it asks for parity as well.
+    pub hedge_after: Duration,
+    /// How long a write that has its quorum waits for the remaining shards.
+    pub straggler_grace: Duration,
+    /// How long a client may pause while it sends a body.
+    pub body_idle: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 128 * 1024 * 1024,
+            chunks_in_flight: 2,
+            chunks_ahead: 2,
+            shard_timeout: Duration::from_secs(8),
+            hedge_after: Duration::from_millis(400),
+            straggler_grace: Duration::from_secs(2),
+            body_idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Seals, codes, places and stores; fetches, rebuilds and opens.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    nodes: NodeSet,
+    coder: Coder,
+    budget: Budget,
+    suite: CipherSuite,
+    random: OsRandom,
+}
+
+impl Engine {
+    /// An engine over the given nodes.
+    pub fn new(config: EngineConfig, nodes: NodeSet) -> Arc<Self> {
+        Arc::new(Self {
+            budget: Budget::new(config.memory_bytes),
+            config,
+            nodes,
+            coder: Coder::default(),
+            suite: CipherSuite::default(),
+            random: OsRandom,
+        })
+    }
+
+    /// The storage nodes.
+    pub fn nodes(&self) -> &NodeSet {
+        &self.nodes
+    }
+
+    /// The source of ids and keys.
+    pub fn random(&self) -> &dyn Random {
+        &self.random
+    }
+}

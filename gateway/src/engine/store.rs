@@ -1,0 +1,190 @@
+//! A chunk's shards reach a quorum of nodes, or none of them is kept.
+
+use super::Engine;
+use super::write::WriteError;
+use bytes::Bytes;
+use coffer_core::ids::{BlobId, NodeId};
+use coffer_core::layout::ChunkShape;
+use coffer_core::seal::stream::ChunkPosition;
+use coffer_core::shard::{MAX_BATCH, ShardError, ShardKey};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// For each shard the node that holds it; `None` where it is still owed.
+pub(super) type Placed = Vec<Option<NodeId>>;
+
+/// What is to be stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChunkJob {
+    pub(super) blob: BlobId,
+    pub(super) position: ChunkPosition,
+    pub(super) shape: ChunkShape,
+    /// How many different nodes must be up.
+    pub(super) min_nodes: usize,
+}
+
+impl ChunkJob {
+    fn key(&self, index: usize) -> ShardKey {
+        let index = u8::try_from(index).unwrap_or(u8::MAX);
+        ShardKey { blob: self.blob, chunk: self.position.chunk, index }
+    }
+}
+
+impl Engine {
+    /// Stores the shards of a chunk side by side. A node that fails is replaced by the next best.
+    /// Returns when all shards are durable, or a quorum is and the rest takes too long or has
+    /// nowhere to go.
+    pub(super) async fn store_chunk(
+        &self,
+        job: ChunkJob,
+        stripe: Bytes,
+        log: &WriteLog,
+    ) -> Result<Placed, WriteError> {
+        let code = job.shape.code();
+        let shard_len = job.shape.shard_len() as usize;
+        let map = self.nodes.map();
+        let homes = map.place(job.blob, job.position.chunk, code, job.min_nodes, |id| {
+            self.nodes.is_writable(id)
+        })?;
+        let mut holders: Placed = homes.into_iter().map(Some).collect();
+        let put = |index: usize, node: NodeId| {
+            let payload = stripe.slice(index * shard_len..(index + 1) * shard_len);
+            log.note(node, job.key(index));
+            async move { (index, node, self.put_shard(node, job, index, payload).await) }
+        };
+        let mut puts = FuturesUnordered::new();
+        for (index, node) in holders.iter().enumerate() {
+            puts.extend(node.map(|node| put(index, node)));
+        }
+        let mut stored = vec![false; code.n()];
+        let mut failed = HashSet::new();
+        let mut last = String::from("none");
+        loop {
+            let done = stored.iter().filter(|s| **s).count();
+            let patience = tokio::time::sleep(self.config.straggler_grace);
+            let (index, node, outcome) = tokio::select! {
+                next = puts.next() => match next {
+                    Some(next) => next,
+                    None => break,
+                },
+                () = patience, if done >= code.write_quorum() => break,
+            };
+            match outcome {
+                Ok(()) => stored[index] = true,
+                Err(error) => {
+                    last = format!("node {node}: {error}");
+                    failed.insert(node);
+                    holders[index] = None;
+                    let usable = |id| self.nodes.is_writable(id) && !failed.contains(&id);
+                    let next = map.place_one(job.blob, job.position.chunk, code, &holders, usable);
+                    if let Some(next) = next {
+                        holders[index] = Some(next);
+                        puts.push(put(index, next));
+                    }
+                }
+            }
+        }
+        let placed: Placed =
+            holders.iter().zip(&stored).map(|(h, stored)| h.filter(|_| *stored)).collect();
+        let done = placed.iter().flatten().count();
+        let spread = placed.iter().flatten().collect::<BTreeSet<_>>().len();
+        if done >= code.write_quorum() && spread >= job.min_nodes.min(code.write_quorum()) {
+            if done < code.n() {
+                tracing::warn!(blob = %job.blob, chunk = job.position.chunk, stored = done, of = code.n(), "chunk stored with reduced redundancy");
+            }
+            Ok(placed)
+        } else {
+            Err(WriteError::NoQuorum { stored: done, quorum: code.write_quorum(), last })
+        }
+    }
+
+    async fn put_shard(
+        &self,
+        node: NodeId,
+        job: ChunkJob,
+        index: usize,
+        payload: Bytes,
+    ) -> Result<(), ShardError> {
+        let outcome = match self.nodes.store(node) {
+            Ok(store) => {
+                let put = store.put(job.key(index), job.shape.shard_info(), payload);
+                let put = tokio::time::timeout(self.config.shard_timeout, put);
+                put.await.unwrap_or(Err(ShardError::Timeout))
+            }
+            Err(error) => Err(error),
+        };
+        self.nodes.report(node, &outcome);
+        outcome
+    }
+}
+
+/// Where shards of an unfinished part may have gone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriteLog(Arc<Mutex<BTreeMap<NodeId, Vec<ShardKey>>>>);
+
+impl WriteLog {
+    fn note(&self, node: NodeId, key: ShardKey) {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.entry(node).or_default().push(key);
+    }
+}
+
+/// Deletes what an unfinished part has left on nodes, unless it is told to keep it. A gateway that
+/// dies leaves the shards behind; they are invisible, and the orphan sweep's business.
+pub(super) struct Written {
+    engine: Arc<Engine>,
+    log: WriteLog,
+    keep: bool,
+}
+
+impl Written {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, log: WriteLog::default(), keep: false }
+    }
+
+    pub(super) fn log(&self) -> WriteLog {
+        self.log.clone()
+    }
+
+    pub(super) fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        let log = std::mem::take(&mut *self.log.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let (false, Ok(runtime)) = (self.keep, tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let engine = self.engine.clone();
+        runtime.spawn(async move {
+            for (node, keys) in log {
+                // Best effort: a node that is down keeps its orphans until the sweep.
+                let _ = engine.delete_shards(node, keys).await;
+            }
+        });
+    }
+}
+
+impl Engine {
+    /// Deletes shards from one node.
+    pub(super) async fn delete_shards(
+        &self,
+        node: NodeId,
+        keys: Vec<ShardKey>,
+    ) -> Result<(), ShardError> {
+        let store = self.nodes.store(node)?;
+        for batch in keys.chunks(MAX_BATCH) {
+            let delete = store.delete(batch.to_vec());
+            let outcome = tokio::time::timeout(self.config.shard_timeout, delete)
+                .await
+                .unwrap_or(Err(ShardError::Timeout));
+            self.nodes.report(node, &outcome);
+            outcome?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! A body becomes a part: cut, hashed, sealed, coded, stored.
+
+use super::Engine;
+use super::chunker::Chunker;
+use super::keys::BucketKeys;
+use super::store::{ChunkJob, Placed, Written};
+use bytes::Bytes;
+use coffer_core::erasure::CodeError;
+use coffer_core::ids::{BlobId, NodeId};
+use coffer_core::layout::{ChunkShape, ShapeError};
+use coffer_core::manifest::{Chunk, Content, INLINE_MAX, Part};
+use coffer_core::placement::TooFewNodes;
+use coffer_core::random;
+use coffer_core::seal::stream::ChunkPosition;
+use coffer_core::seal::{Envelope, PartSealer, SealError};
+use futures::Stream;
+use md5::{Digest, Md5};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Why a body could not be read: the transport's or the protocol's error.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Chunks up to this many bytes are hashed and sealed where they are; larger ones go to the
+/// blocking pool, so that connections are served meanwhile.
+const INLINE_WORK: usize = 64 * 1024;
+
+/// Why a part could not be written. Nothing of it is visible then.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The client's body broke off or does not match what was promised.
+    #[error("the request body could not be read: {0}")]
+    Body(#[source] BodyError),
+    /// The client stopped sending.
+    #[error("the request body stalled for {} s", .0.as_secs())]
+    BodyStalled(Duration),
+    /// Too few nodes are up to place the shards.
+    #[error(transparent)]
+    TooFewNodes(#[from] TooFewNodes),
+    /// Too few nodes have stored their shards.
+    #[error("only {stored} of {quorum} needed shards could be stored; last error: {last}")]
+    NoQuorum {
+        /// Shards that are durable.
+        stored: usize,
+        /// Shards that have to be.
+        quorum: usize,
+        /// What the last node that failed said.
+        last: String,
+    },
+    /// Sealing failed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Coding failed.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// The chunk has an impossible shape.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// A worker thread was lost.
+    #[error("internal: a worker failed: {0}")]
+    Worker(String),
+}
+
+/// Sees the plaintext go by, to compute checksums that the client asked for.
+pub trait Observer: Send + 'static {
+    /// Called with the body's bytes in order.
+    fn update(&mut self, data: &[u8]);
+}
+
+impl Observer for () {
+    fn update(&mut self, _: &[u8]) {}
+}
+
+/// The hashes of a body as it goes by.
+struct Hashes<O> {
+    md5: Md5,
+    observer: O,
+}
+
+impl<O: Observer> Hashes<O> {
+    fn update(&mut self, data: &[u8]) {
+        self.md5.update(data);
+        self.observer.update(data);
+    }
+}
+
+impl Engine {
+    /// Stores a body as a part. On `Ok`, at least a write quorum of each chunk's shards has been
+    /// fsynced; on `Err`, and when the future is dropped, what was stored is deleted again as far
+    /// as the nodes can be reached.
+    ///
+    /// `expected` is the body's length, if the client gave it; it only sizes buffers.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn write_part<S, O>(
+        self: &Arc<Self>,
+        keys: &BucketKeys,
+        body: S,
+        expected: Option<u64>,
+        observer: O,
+    ) -> Result<(Part, O), WriteError>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
+        O: Observer,
+    {
+        let blob = BlobId::from_bytes(random::array(self.random()).map_err(SealError::from)?);
+        let (data_key, wrapped_key) = keys.new_data_key(blob, self.random())?;
+        let sealer = Arc::new(PartSealer::new(self.suite, &data_key, blob)?);
+        let written = Written::new(self.clone());
+
+        let mut hashes = Hashes { md5: Md5::new(), observer };
+        let mut chunker = Chunker::new(body, expected, self.config.body_idle);
+        let mut in_flight: VecDeque<AbortOnDropHandle<Result<StoredChunk, WriteError>>> =
+            VecDeque::new();
+        let mut content = PartContent::default();
+        let mut size = 0u64;
+        for number in 0.. {
+            // The chunk, its stripe (half as much again for parity at 4+2), and the tags.
+            let held = self.budget.take(chunker.next_len() * 5 / 2 + INLINE_WORK).await;
+            let chunk = chunker.next().await?;
+            size += chunk.data.len() as u64;
+            let (data, back) = hash(hashes, chunk.data).await?;
+            hashes = back;
+            if number == 0 && chunk.last && data.len() <= INLINE_MAX {
+                let sealed =
+                    Envelope::new(data_key).seal(&inline_context(blob), &data, self.random())?;
+                content.inline = Some(sealed);
+                break;
+            }
+            let job = ChunkJob {
+                blob,
+                position: ChunkPosition { chunk: number, last: chunk.last },
+                shape: ChunkShape::new(u32::try_from(data.len()).unwrap_or(u32::MAX), keys.code())?,
+                min_nodes: keys.code().k(),
+            };
+            let task = self.clone().seal_and_store(job, sealer.clone(), data, written.log());
+            in_flight.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
+                let stored = task.await;
+                drop(held);
+                stored
+            })));
+            while in_flight.len() >= self.config.chunks_in_flight || chunk.last {
+                let Some(oldest) = in_flight.pop_front() else { break };
+                content.add(oldest.await.map_err(|e| WriteError::Worker(e.to_string()))??);
+            }
+            if chunk.last {
+                break;
+            }
+        }
+        written.keep();
+        let md5 = hashes.md5.finalize().into();
+        let part = Part { blob, wrapped_key, size, md5, content: content.finish() };
+        Ok((part, hashes.observer))
+    }
+
+    async fn seal_and_store(
+        self: Arc<Self>,
+        job: ChunkJob,
+        sealer: Arc<PartSealer>,
+        plain: Vec<u8>,
+        log: super::store::WriteLog,
+    ) -> Result<StoredChunk, WriteError> {
+        let engine = self.clone();
+        let seal = move || -> Result<Vec<u8>, WriteError> {
+            let mut stripe = sealer.seal_chunk(job.position, job.shape, &plain)?;
+            engine.coder.encode(job.shape.code(), &mut stripe)?;
+            Ok(stripe)
+        };
+        let stripe = if job.shape.len() as usize <= INLINE_WORK {
+            seal()?
+        } else {
+            blocking(seal).await??
+        };
+        let placed = self.store_chunk(job, Bytes::from(stripe), &log).await?;
+        Ok(StoredChunk { shape: job.shape, placed })
+    }
+}
+
+/// Runs CPU-bound work on the blocking pool.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WriteError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| WriteError::Worker(e.to_string()))
+}
+
+async fn hash<O: Observer>(
+    mut hashes: Hashes<O>,
+    data: Vec<u8>,
+) -> Result<(Vec<u8>, Hashes<O>), WriteError> {
+    if data.len() <= INLINE_WORK {
+        hashes.update(&data);
+        return Ok((data, hashes));
+    }
+    blocking(move || {
+        hashes.update(&data);
+        (data, hashes)
+    })
+    .await
+}
+
+/// What an inline part is sealed for.
+pub(super) fn inline_context(blob: BlobId) -> Vec<u8> {
+    [b"inline part ", &blob.as_bytes()[..]].concat()
+}
+
+/// A chunk whose shards have been stored.
+struct StoredChunk {
+    shape: ChunkShape,
+    placed: Placed,
+}
+
+/// Collects chunks into a part's content; lists each node once.
+#[derive(Default)]
+struct PartContent {
+    inline: Option<Vec<u8>>,
+    nodes: Vec<NodeId>,
+    chunks: Vec<Chunk>,
+}
+
+impl PartContent {
+    fn add(&mut self, stored: StoredChunk) {
+        let placed = stored.placed.into_iter().map(|node| {
+            let node = node?;
+            let slot = self.nodes.iter().position(|n| *n == node).unwrap_or_else(|| {
+                self.nodes.push(node);
+                self.nodes.len() - 1
+            });
+            u16::try_from(slot).ok()
+        });
+        let placed = placed.collect();
+        self.chunks.push(Chunk { shape: stored.shape, placed });
+    }
+
+    fn finish(self) -> Content {
+        match self.inline {
+            Some(sealed) => Content::Inline(sealed),
+            None => Content::Sharded { nodes: self.nodes, chunks: self.chunks },
+        }
+    }
+}
