@@ -10,7 +10,7 @@ use crate::catalog::CatalogHandle;
 use coffer_core::catalog::records::{GarbageId, GarbageRecord};
 use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::NodeId;
-use coffer_core::manifest::{Content, Manifest};
+use coffer_core::manifest::{Content, Manifest, Part};
 use coffer_core::shard::ShardKey;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -79,6 +79,22 @@ pub async fn collect(
 }
 
 impl Engine {
+    /// Deletes, in the background, the shards of a part that was stored but that no catalog will
+    /// ever name. Must not be called where the commit's outcome is unknown.
+    pub fn discard(self: &Arc<Self>, part: Part) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            let mut by_node: BTreeMap<NodeId, Vec<ShardKey>> = BTreeMap::new();
+            for (node, key) in shards_of(&Manifest { parts: vec![part] }) {
+                by_node.entry(node).or_default().push(key);
+            }
+            for (node, keys) in by_node {
+                // Best effort: a node that is down keeps its orphans until the sweep.
+                let _ = engine.delete_shards(node, keys).await;
+            }
+        });
+    }
+
     /// Deletes the shards of these rows, by node. Returns the rows of which nothing is left.
     async fn delete_garbage(&self, rows: Vec<(GarbageId, GarbageRecord)>) -> Vec<GarbageId> {
         let mut by_node: BTreeMap<NodeId, Vec<ShardKey>> = BTreeMap::new();

@@ -1,0 +1,95 @@
+//! Create, delete, head and list buckets.
+
+use super::errors::{s3, to_s3};
+use super::{CofferS3, convert, now_ms};
+use coffer_core::catalog::{Command, Scope};
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Result};
+
+impl CofferS3 {
+    pub(super) async fn make_bucket(
+        &self,
+        input: CreateBucketInput,
+    ) -> S3Result<CreateBucketOutput> {
+        let acl = input.acl.as_ref().is_some_and(|a| a.as_str() != BucketCannedACL::PRIVATE);
+        convert::refuse(acl, "An ACL other than private")?;
+        convert::refuse(input.object_lock_enabled_for_bucket == Some(true), "Object Lock")?;
+        let bucket = convert::bucket(&input.bucket)?;
+        let record = self
+            .master
+            .new_bucket(&bucket, self.settings.code, now_ms(), self.engine.random())
+            .map_err(to_s3)?;
+        let location = format!("/{bucket}");
+        self.catalog.submit(Command::CreateBucket { bucket, record }).await.map_err(to_s3)?;
+        Ok(CreateBucketOutput { location: Some(location) })
+    }
+
+    pub(super) async fn drop_bucket(
+        &self,
+        input: DeleteBucketInput,
+    ) -> S3Result<DeleteBucketOutput> {
+        let bucket = convert::bucket(&input.bucket)?;
+        let command = Command::DeleteBucket { bucket, at_ms: now_ms() };
+        self.catalog.submit(command).await.map_err(to_s3)?;
+        Ok(DeleteBucketOutput {})
+    }
+
+    pub(super) async fn stat_bucket(&self, input: HeadBucketInput) -> S3Result<HeadBucketOutput> {
+        self.require_bucket(&input.bucket).await?;
+        Ok(HeadBucketOutput {
+            bucket_region: Some(self.settings.region.clone()),
+            ..HeadBucketOutput::default()
+        })
+    }
+
+    pub(super) async fn locate_bucket(
+        &self,
+        input: GetBucketLocationInput,
+    ) -> S3Result<GetBucketLocationOutput> {
+        self.require_bucket(&input.bucket).await?;
+        // S3 says nothing for its first region.
+        let constraint = (self.settings.region != "us-east-1")
+            .then(|| BucketLocationConstraint::from(self.settings.region.clone()));
+        Ok(GetBucketLocationOutput { location_constraint: constraint })
+    }
+
+    pub(super) async fn all_buckets(&self, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let after = input.continuation_token.unwrap_or_default();
+        let limit = match input.max_buckets {
+            None => 10_000,
+            Some(n @ 1..=10_000) => usize::try_from(n).unwrap_or(1),
+            Some(_) => {
+                let message = "max-buckets must be between 1 and 10000.";
+                return Err(s3(S3ErrorCode::InvalidArgument, message));
+            }
+        };
+        let mut buckets = self.catalog.read(Scope::Hidden, |c| c.buckets()).await.map_err(to_s3)?;
+        buckets.retain(|(name, _)| {
+            name.as_str().starts_with(&prefix) && name.as_str() > after.as_str()
+        });
+        let more = buckets.len() > limit;
+        buckets.truncate(limit);
+        let next = buckets.last().filter(|_| more).map(|(name, _)| name.to_string());
+        let buckets = buckets
+            .into_iter()
+            .map(|(name, record)| Bucket {
+                name: Some(name.into()),
+                creation_date: Some(convert::timestamp(record.created_ms)),
+                bucket_region: Some(self.settings.region.clone()),
+            })
+            .collect();
+        Ok(ListBucketsOutput {
+            buckets: Some(buckets),
+            continuation_token: next,
+            prefix: input.prefix,
+            ..ListBucketsOutput::default()
+        })
+    }
+
+    async fn require_bucket(&self, name: &str) -> S3Result<()> {
+        let bucket = convert::bucket(name)?;
+        let found = self.catalog.read(Scope::Bucket(&bucket), |c| c.bucket(&bucket)).await;
+        found.map(|_| ()).map_err(to_s3)
+    }
+}

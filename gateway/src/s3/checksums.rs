@@ -1,0 +1,210 @@
+//! Content-MD5 and x-amz-checksum-*: computed while the body goes by, compared when it has ended.
+
+use super::errors::s3;
+use crate::engine::write::Observer;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use coffer_core::manifest::Checksums;
+use http::HeaderMap;
+use s3s::checksum::ChecksumHasher;
+use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
+use s3s::dto::Checksum;
+use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
+
+/// The algorithms, by the names that S3 uses.
+const ALGORITHMS: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
+
+/// What the client said about the body, before or after it.
+#[derive(Debug)]
+pub(super) struct Promised {
+    md5: Option<[u8; 16]>,
+    /// Value by algorithm, from the headers.
+    values: Vec<(&'static str, String)>,
+    /// Algorithms whose value comes in the trailers.
+    trailing: Vec<&'static str>,
+    trailers: Option<TrailingHeaders>,
+}
+
+/// Computes the promised checksums.
+#[derive(Default)]
+pub(super) struct Hasher(ChecksumHasher);
+
+impl Observer for Hasher {
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+}
+
+impl Promised {
+    /// Reads the promises from a request's headers.
+    ///
+    /// # Errors
+    /// `InvalidDigest` when Content-MD5 is not a base64 MD5.
+    pub(super) fn from_headers(
+        headers: &HeaderMap,
+        trailers: Option<TrailingHeaders>,
+    ) -> S3Result<Self> {
+        let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+        let md5 = text("content-md5").map(parse_md5).transpose()?;
+        let mut values = Vec::new();
+        let mut trailing = Vec::new();
+        let announced = text("x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
+        for algorithm in ALGORITHMS {
+            let name = header_name(algorithm);
+            if let Some(value) = text(&name) {
+                values.push((algorithm, value.to_owned()));
+            } else if announced.split(',').any(|t| t.trim() == name) {
+                trailing.push(algorithm);
+            }
+        }
+        Ok(Self { md5, values, trailing, trailers })
+    }
+
+    /// A hasher for the algorithms that were promised.
+    pub(super) fn hasher(&self) -> Hasher {
+        let names = self.values.iter().map(|(a, _)| *a).chain(self.trailing.iter().copied());
+        hasher_for(names)
+    }
+
+    /// Compares what was promised with what came.
+    ///
+    /// # Errors
+    /// `BadDigest` when they differ, `InvalidRequest` when a promised trailer is missing.
+    pub(super) fn verify(self, md5: [u8; 16], hasher: Hasher) -> S3Result<Checksums> {
+        if self.md5.is_some_and(|promised| promised != md5) {
+            let message = "The Content-MD5 you specified did not match what we received.";
+            return Err(s3(S3ErrorCode::BadDigest, message));
+        }
+        let computed = to_map(hasher.0.finalize());
+        let mut promised = self.values;
+        for algorithm in self.trailing {
+            let name = header_name(algorithm);
+            let value = self.trailers.as_ref().and_then(|t| {
+                t.read(|h| h.get(&name).and_then(|v| v.to_str().ok()).map(str::to_owned)).flatten()
+            });
+            let Some(value) = value else {
+                let message = format!("The trailer {name} was announced but did not come.");
+                return Err(s3(S3ErrorCode::InvalidRequest, message));
+            };
+            promised.push((algorithm, value));
+        }
+        for (algorithm, value) in promised {
+            if computed.get(algorithm).is_none_or(|c| *c != value) {
+                let message =
+                    format!("The {algorithm} you specified did not match what we received.");
+                return Err(s3(S3ErrorCode::BadDigest, message));
+            }
+        }
+        Ok(computed)
+    }
+}
+
+/// A hasher for the algorithm that a request names, if it names one.
+///
+/// # Errors
+/// `InvalidRequest` when it is not one of S3's.
+pub(super) fn hasher_named(algorithm: Option<&str>) -> S3Result<Hasher> {
+    match algorithm {
+        None => Ok(Hasher::default()),
+        Some(name) => match ALGORITHMS.into_iter().find(|a| *a == name) {
+            Some(algorithm) => Ok(hasher_for(std::iter::once(algorithm))),
+            None => Err(s3(
+                S3ErrorCode::InvalidRequest,
+                format!("Checksum algorithm {name} is unknown; use one of {ALGORITHMS:?}."),
+            )),
+        },
+    }
+}
+
+/// The checksums that a hasher has computed.
+pub(super) fn computed(hasher: Hasher) -> Checksums {
+    to_map(hasher.0.finalize())
+}
+
+fn hasher_for(algorithms: impl Iterator<Item = &'static str>) -> Hasher {
+    let mut hasher = ChecksumHasher::default();
+    for algorithm in algorithms {
+        match algorithm {
+            "CRC32" => hasher.crc32 = Some(Crc32::new()),
+            "CRC32C" => hasher.crc32c = Some(Crc32c::new()),
+            "CRC64NVME" => hasher.crc64nvme = Some(Crc64Nvme::new()),
+            "SHA1" => hasher.sha1 = Some(Sha1::new()),
+            _ => hasher.sha256 = Some(Sha256::new()),
+        }
+    }
+    Hasher(hasher)
+}
+
+fn header_name(algorithm: &str) -> String {
+    format!("x-amz-checksum-{}", algorithm.to_ascii_lowercase())
+}
+
+fn parse_md5(text: &str) -> S3Result<[u8; 16]> {
+    STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+        s3(S3ErrorCode::InvalidDigest, "Content-MD5 is not the base64 form of an MD5.")
+    })
+}
+
+fn to_map(sums: Checksum) -> Checksums {
+    [
+        ("CRC32", sums.checksum_crc32),
+        ("CRC32C", sums.checksum_crc32c),
+        ("CRC64NVME", sums.checksum_crc64nvme),
+        ("SHA1", sums.checksum_sha1),
+        ("SHA256", sums.checksum_sha256),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect()
+}
+
+/// Puts checksums into an output that has fields for them.
+macro_rules! show_checksums {
+    ($output:expr, $checksums:expr) => {{
+        let sums: &coffer_core::manifest::Checksums = $checksums;
+        $output.checksum_crc32 = sums.get("CRC32").cloned();
+        $output.checksum_crc32c = sums.get("CRC32C").cloned();
+        $output.checksum_crc64nvme = sums.get("CRC64NVME").cloned();
+        $output.checksum_sha1 = sums.get("SHA1").cloned();
+        $output.checksum_sha256 = sums.get("SHA256").cloned();
+    }};
+}
+pub(super) use show_checksums;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
+    }
+
+    fn verify(pairs: &[(&'static str, &str)], body: &[u8]) -> Result<Checksums, S3ErrorCode> {
+        use md5::{Digest, Md5};
+        let code = |e: s3s::S3Error| e.code().clone();
+        let promised = Promised::from_headers(&headers(pairs), None).map_err(code)?;
+        let mut hasher = promised.hasher();
+        hasher.update(body);
+        promised.verify(Md5::digest(body).into(), hasher).map_err(code)
+    }
+
+    #[test]
+    fn right_promises_pass_and_wrong_ones_do_not() {
+        // The check value of CRC-32/ISO-HDLC for "123456789" is 0xCBF43926.
+        let sums = verify(&[("x-amz-checksum-crc32", "y/Q5Jg==")], b"123456789").unwrap();
+        assert_eq!(sums.get("CRC32").map(String::as_str), Some("y/Q5Jg=="));
+        let wrong = verify(&[("x-amz-checksum-crc32", "AAAAAA==")], b"123456789");
+        assert_eq!(wrong, Err(S3ErrorCode::BadDigest));
+        // MD5 of the empty string.
+        assert!(verify(&[("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")], b"").is_ok());
+        let wrong = verify(&[("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")], b"x");
+        assert_eq!(wrong, Err(S3ErrorCode::BadDigest));
+        assert_eq!(verify(&[("content-md5", "nonsense")], b""), Err(S3ErrorCode::InvalidDigest));
+    }
+
+    #[test]
+    fn an_announced_trailer_must_come() {
+        let missing = verify(&[("x-amz-trailer", "x-amz-checksum-crc32c")], b"x");
+        assert_eq!(missing, Err(S3ErrorCode::InvalidRequest));
+    }
+}

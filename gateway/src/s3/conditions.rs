@@ -1,0 +1,126 @@
+//! If-Match and its relatives (RFC 9110, section 13).
+
+use super::errors::s3;
+use coffer_core::catalog::Precondition;
+use coffer_core::catalog::records::ObjectRecord;
+use s3s::dto::{ETag, ETagCondition, Timestamp};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+
+/// The condition of a write.
+pub(super) fn precondition(
+    if_match: Option<ETagCondition>,
+    if_none_match: Option<ETagCondition>,
+) -> S3Result<Precondition> {
+    match (if_match, if_none_match) {
+        (None, None) => Ok(Precondition::None),
+        (None, Some(ETagCondition::Any)) => Ok(Precondition::Absent),
+        (Some(ETagCondition::Any), None) => Ok(Precondition::Present),
+        (Some(ETagCondition::ETag(etag)), None) => Ok(Precondition::Matches(etag.into_value())),
+        (None, Some(ETagCondition::ETag(_))) => Err(s3(
+            S3ErrorCode::NotImplemented,
+            "If-None-Match on a write is only supported with *.",
+        )),
+        (Some(_), Some(_)) => Err(s3(
+            S3ErrorCode::InvalidRequest,
+            "If-Match and If-None-Match can't be combined.",
+        )),
+    }
+}
+
+/// The conditions of a read.
+#[derive(Debug, Default)]
+pub(super) struct ReadConditions {
+    pub(super) if_match: Option<ETagCondition>,
+    pub(super) if_none_match: Option<ETagCondition>,
+    pub(super) if_modified_since: Option<Timestamp>,
+    pub(super) if_unmodified_since: Option<Timestamp>,
+}
+
+impl ReadConditions {
+    /// Checks the conditions in the order of RFC 9110, section 13.2.2.
+    ///
+    /// # Errors
+    /// `PreconditionFailed` (412) or `NotModified` (304).
+    pub(super) fn check(&self, record: &ObjectRecord) -> S3Result<()> {
+        let own = record.etag.to_string();
+        let matches = |condition: &ETagCondition| match condition {
+            ETagCondition::Any => true,
+            ETagCondition::ETag(ETag::Strong(etag) | ETag::Weak(etag)) => *etag == own,
+        };
+        let modified = super::convert::timestamp(record.modified_ms);
+        match (&self.if_match, &self.if_unmodified_since) {
+            (Some(condition), _) if !matches(condition) => return Err(failed("If-Match")),
+            (None, Some(time)) if modified > *time => return Err(failed("If-Unmodified-Since")),
+            _ => {}
+        }
+        match (&self.if_none_match, &self.if_modified_since) {
+            (Some(condition), _) if matches(condition) => Err(S3ErrorCode::NotModified.into()),
+            (None, Some(time)) if modified <= *time => Err(S3ErrorCode::NotModified.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`ReadConditions::check`], but a copy answers 412 where a read answers 304.
+    pub(super) fn check_copy(&self, record: &ObjectRecord) -> S3Result<()> {
+        self.check(record).map_err(|e| match e.code() {
+            S3ErrorCode::NotModified => failed("x-amz-copy-source-if-*"),
+            _ => e,
+        })
+    }
+}
+
+fn failed(which: &str) -> S3Error {
+    s3(S3ErrorCode::PreconditionFailed, format!("The condition {which} does not hold."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_core::ids::VersionId;
+    use coffer_core::manifest::{ETag as OurTag, ObjectHeaders};
+
+    fn record() -> ObjectRecord {
+        ObjectRecord {
+            version: VersionId::from_bytes([0; 16]),
+            size: 0,
+            etag: OurTag::Whole([0xaa; 16]),
+            modified_ms: 1_700_000_000_500,
+            headers: ObjectHeaders::default(),
+            checksums: Default::default(),
+        }
+    }
+
+    fn tag(text: &str) -> Option<ETagCondition> {
+        Some(ETagCondition::ETag(ETag::Strong(text.into())))
+    }
+
+    #[test]
+    fn table() {
+        let own = "aa".repeat(16);
+        let at = |s| Some(super::super::convert::timestamp(s * 1000));
+        let none = ReadConditions::default;
+        let code = |c: ReadConditions| c.check(&record()).err().map(|e| e.code().clone());
+        let (failed, same) = (Some(S3ErrorCode::PreconditionFailed), Some(S3ErrorCode::NotModified));
+        let time = 1_700_000_000;
+        assert_eq!(code(none()), None);
+        assert_eq!(code(ReadConditions { if_match: tag(&own), ..none() }), None);
+        assert_eq!(code(ReadConditions { if_match: tag("bb"), ..none() }), failed);
+        assert_eq!(code(ReadConditions { if_none_match: tag(&own), ..none() }), same);
+        assert_eq!(code(ReadConditions { if_none_match: Some(ETagCondition::Any), ..none() }), same);
+        assert_eq!(code(ReadConditions { if_none_match: tag("bb"), ..none() }), None);
+        assert_eq!(code(ReadConditions { if_modified_since: at(time), ..none() }), same);
+        assert_eq!(code(ReadConditions { if_modified_since: at(time - 1), ..none() }), None);
+        assert_eq!(code(ReadConditions { if_unmodified_since: at(time - 1), ..none() }), failed);
+        assert_eq!(code(ReadConditions { if_unmodified_since: at(time), ..none() }), None);
+        // A matching etag outranks the times.
+        let both = ReadConditions { if_match: tag(&own), if_unmodified_since: at(1), ..none() };
+        assert_eq!(code(both), None);
+    }
+
+    #[test]
+    fn write_conditions_that_can_not_be_kept_are_refused() {
+        assert!(precondition(None, tag("aa")).is_err());
+        assert!(precondition(tag("aa"), Some(ETagCondition::Any)).is_err());
+        assert_eq!(precondition(tag("aa"), None).unwrap(), Precondition::Matches("aa".into()));
+    }
+}

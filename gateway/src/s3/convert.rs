@@ -1,0 +1,197 @@
+//! Names, headers and times between S3's types and ours.
+
+use super::errors::{s3, to_s3};
+use coffer_core::ids::{BucketName, ObjectKey, UploadId};
+use coffer_core::manifest::{self, ObjectHeaders};
+use s3s::dto::{self, Metadata, Timestamp, TimestampFormat};
+use s3s::{S3ErrorCode, S3Result};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The most bytes of user metadata, names and values together (as in S3).
+const MAX_USER_METADATA: usize = 2048;
+
+/// A checked bucket name.
+pub(super) fn bucket(name: &str) -> S3Result<BucketName> {
+    BucketName::new(name).map_err(to_s3)
+}
+
+/// A checked object key.
+pub(super) fn key(key: &str) -> S3Result<ObjectKey> {
+    ObjectKey::new(key).map_err(to_s3)
+}
+
+/// An upload id; one that is not of our making names no upload.
+pub(super) fn upload_id(text: &str) -> S3Result<UploadId> {
+    text.parse().map_err(|_| s3(S3ErrorCode::NoSuchUpload, "There is no such upload."))
+}
+
+/// A time in S3's type.
+pub(super) fn timestamp(ms: u64) -> Timestamp {
+    // S3 shows objects' times in whole seconds; more would not survive HTTP dates.
+    Timestamp::from(UNIX_EPOCH + Duration::from_secs(ms / 1000))
+}
+
+/// An etag in S3's type.
+pub(super) fn etag(etag: manifest::ETag) -> dto::ETag {
+    dto::ETag::Strong(etag.to_string())
+}
+
+/// A size or count in S3's type.
+pub(super) fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// `NotImplemented` if a parameter was given that we would otherwise have to ignore.
+pub(super) fn refuse(given: bool, what: &str) -> S3Result<()> {
+    if given {
+        return Err(s3(S3ErrorCode::NotImplemented, format!("{what} is not supported.")));
+    }
+    Ok(())
+}
+
+/// Parameters that `PutObject`, `CopyObject` and `CreateMultipartUpload` share and that we can't
+/// honour.
+macro_rules! refuse_unsupported {
+    ($input:expr) => {{
+        let i = &$input;
+        let private = s3s::dto::ObjectCannedACL::PRIVATE;
+        let owner = s3s::dto::ObjectCannedACL::BUCKET_OWNER_FULL_CONTROL;
+        let acl = i.acl.as_ref().is_some_and(|a| ![private, owner].contains(&a.as_str()));
+        let grants = i.grant_full_control.is_some()
+            || i.grant_read.is_some()
+            || i.grant_read_acp.is_some()
+            || i.grant_write_acp.is_some();
+        $crate::s3::convert::refuse(acl || grants, "An ACL other than private")?;
+        let locked = i.object_lock_legal_hold_status.is_some()
+            || i.object_lock_mode.is_some()
+            || i.object_lock_retain_until_date.is_some();
+        $crate::s3::convert::refuse(locked, "Object Lock")?;
+        $crate::s3::convert::refuse(i.sse_customer_algorithm.is_some(), "SSE-C")?;
+        $crate::s3::convert::sse(i.server_side_encryption.as_ref(), i.ssekms_key_id.is_some())?;
+        $crate::s3::convert::storage_class(i.storage_class.as_ref())?;
+        $crate::s3::convert::refuse(i.tagging.is_some(), "Tagging")?;
+        $crate::s3::convert::refuse(i.website_redirect_location.is_some(), "A redirect location")?;
+    }};
+}
+pub(super) use refuse_unsupported;
+
+/// Everything is encrypted under keys of the store: SSE-S3 is what we do, SSE-KMS is not.
+pub(super) fn sse(asked: Option<&dto::ServerSideEncryption>, kms_key: bool) -> S3Result<()> {
+    let other = asked.is_some_and(|s| s.as_str() != dto::ServerSideEncryption::AES256);
+    refuse(other || kms_key, "Server-side encryption other than AES256")
+}
+
+/// What is told about the encryption of every object.
+pub(super) fn encrypted() -> dto::ServerSideEncryption {
+    dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AES256)
+}
+
+/// There is one storage class.
+pub(super) fn storage_class(asked: Option<&dto::StorageClass>) -> S3Result<()> {
+    match asked {
+        Some(class) if class.as_str() != dto::StorageClass::STANDARD => {
+            Err(s3(S3ErrorCode::InvalidStorageClass, "The only storage class is STANDARD."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Objects have one version, which S3 calls "null".
+pub(super) fn only_version(asked: Option<&String>) -> S3Result<()> {
+    refuse(asked.is_some_and(|v| v != "null"), "Versioning")
+}
+
+/// The headers that a user may give an object, out of any input that has them.
+macro_rules! object_headers {
+    ($input:expr) => {{
+        let i = &mut $input;
+        Ok::<_, s3s::S3Error>(coffer_core::manifest::ObjectHeaders {
+            content_type: i.content_type.take(),
+            content_encoding: $crate::s3::convert::content_encoding(i.content_encoding.take()),
+            content_disposition: i.content_disposition.take(),
+            content_language: i.content_language.take(),
+            cache_control: i.cache_control.take(),
+            expires: i.expires.take().map(|t| $crate::s3::convert::http_date(&t)).transpose()?,
+            user: $crate::s3::convert::user_metadata(i.metadata.take())?,
+        })
+    }};
+}
+pub(super) use object_headers;
+
+/// `aws-chunked` describes the transfer, not the object.
+pub(super) fn content_encoding(value: Option<String>) -> Option<String> {
+    let value = value?;
+    let kept: Vec<_> =
+        value.split(',').map(str::trim).filter(|e| !e.is_empty() && *e != "aws-chunked").collect();
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+/// A time as HTTP writes it.
+pub(super) fn http_date(time: &Timestamp) -> S3Result<String> {
+    let mut text = Vec::new();
+    time.format(TimestampFormat::HttpDate, &mut text)
+        .map_err(|_| s3(S3ErrorCode::InvalidArgument, "Expires is not a time."))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// User metadata within S3's limit.
+pub(super) fn user_metadata(
+    metadata: Option<Metadata>,
+) -> S3Result<std::collections::BTreeMap<String, String>> {
+    let user: std::collections::BTreeMap<_, _> =
+        metadata.unwrap_or_default().into_iter().collect();
+    let size: usize = user.iter().map(|(k, v)| k.len() + v.len()).sum();
+    if size > MAX_USER_METADATA {
+        let message = format!("User metadata has {size} bytes; at most {MAX_USER_METADATA} fit.");
+        return Err(s3(S3ErrorCode::MetadataTooLarge, message));
+    }
+    Ok(user)
+}
+
+/// Puts an object's headers into an output that has fields for them.
+macro_rules! show_headers {
+    ($output:expr, $headers:expr) => {{
+        let headers: coffer_core::manifest::ObjectHeaders = $headers;
+        $output.content_type = headers.content_type;
+        $output.content_encoding = headers.content_encoding;
+        $output.content_disposition = headers.content_disposition;
+        $output.content_language = headers.content_language;
+        $output.cache_control = headers.cache_control;
+        $output.expires = headers.expires.as_deref().and_then($crate::s3::convert::parse_http_date);
+        $output.metadata =
+            (!headers.user.is_empty()).then(|| headers.user.into_iter().collect());
+    }};
+}
+pub(super) use show_headers;
+
+/// The inverse of [`http_date`].
+pub(super) fn parse_http_date(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(TimestampFormat::HttpDate, text).ok()
+}
+
+/// The content type of objects that were given none (as in S3).
+pub(super) fn with_default_type(mut headers: ObjectHeaders) -> ObjectHeaders {
+    headers.content_type.get_or_insert_with(|| "binary/octet-stream".to_owned());
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aws_chunked_is_not_part_of_the_object() {
+        let strip = |v: &str| content_encoding(Some(v.into()));
+        assert_eq!(strip("aws-chunked"), None);
+        assert_eq!(strip("gzip, aws-chunked"), Some("gzip".into()));
+        assert_eq!(strip("gzip"), Some("gzip".into()));
+        assert_eq!(content_encoding(None), None);
+    }
+
+    #[test]
+    fn http_dates_round_trip() {
+        let text = http_date(&timestamp(1_700_000_000_123)).unwrap();
+        assert_eq!(text, "Tue, 14 Nov 2023 22:13:20 GMT");
+        assert_eq!(parse_http_date(&text), Some(timestamp(1_700_000_000_000)));
+    }
+}
