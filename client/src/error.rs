@@ -4,7 +4,7 @@ use crate::endpoint::EndpointError;
 use crate::profile::ProfileError;
 use crate::s3::{S3Code, S3Error};
 use crate::transport::TransportError;
-use crate::url::S3UrlError;
+use crate::url::{S3Url, S3UrlError};
 use std::error::Error as StdError;
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub enum Error {
     Address(#[from] S3UrlError),
     /// The gateway answered with an error.
     #[error(transparent)]
-    S3(#[from] S3Error),
+    S3(Box<S3Error>),
     /// There was no answer.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -55,6 +55,9 @@ pub enum Error {
     /// A local file changed while it was read.
     #[error("{path} changed while it was being uploaded", path = .0.display())]
     SourceChanged(PathBuf),
+    /// An object was replaced while it was read.
+    #[error("{0} changed while it was being read")]
+    ObjectChanged(S3Url),
     /// A key can't become a file name without leaving the folder it belongs in.
     #[error("the key `{0}` has no safe file name: it would lead out of the target folder")]
     UnsafeKey(String),
@@ -124,6 +127,7 @@ impl Error {
             | Self::File { .. }
             | Self::Stream { .. }
             | Self::SourceChanged(_)
+            | Self::ObjectChanged(_)
             | Self::Store(_) => ErrorKind::Other,
         }
     }
@@ -134,7 +138,18 @@ impl Error {
             Self::S3(error) => error.hint().map(str::to_owned),
             Self::Transport(error) => error.hint(),
             Self::SourceChanged(_) => Some("upload it again when nothing writes to it".to_owned()),
+            Self::ObjectChanged(_) => Some("try again".to_owned()),
             _ => None,
+        }
+    }
+
+    /// Reads a failed precondition as what it means to one who reads on: another object.
+    pub(crate) fn or_changed(self, object: &S3Url) -> Self {
+        match self {
+            Self::S3(error) if error.code == S3Code::PreconditionFailed => {
+                Self::ObjectChanged(object.clone())
+            }
+            other => other,
         }
     }
 
@@ -145,6 +160,12 @@ impl Error {
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
+    }
+}
+
+impl From<S3Error> for Error {
+    fn from(error: S3Error) -> Self {
+        Self::S3(Box::new(error))
     }
 }
 
@@ -170,9 +191,9 @@ impl From<object_store::Error> for Error {
         };
         let text = error.to_string();
         match S3Error::find_in_text(status, &text) {
-            Some(answer) => Self::S3(answer),
+            Some(answer) => answer.into(),
             // An answer to HEAD has no body to tell more.
-            None if status != 0 => Self::S3(S3Error::bare(status, code)),
+            None if status != 0 => S3Error::bare(status, code).into(),
             None => Self::Store(error),
         }
     }

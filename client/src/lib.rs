@@ -3,6 +3,7 @@
 //! - [`Profile`] says where the gateway is, who asks and whom to trust.
 //! - [`Client`] is one gateway seen by one identity: [`Client::bucket`] gives an
 //!   [`object_store::ObjectStore`], and buckets, exact listings, copies and tokens are methods.
+//! - [`transfer`] moves files, streams and copies in parallel parts with bounded memory.
 //! - [`transport`] carries the requests: HTTP/3, or HTTP/2 and 1.1 where UDP does not pass.
 //! - [`Error`] says what went wrong, where, and what to do about it.
 //!
@@ -15,6 +16,7 @@ pub mod profile;
 mod retry;
 mod s3;
 mod secret;
+pub mod transfer;
 pub mod transport;
 mod url;
 
@@ -28,6 +30,7 @@ pub use s3::{
     TokenRequest, Verb,
 };
 pub use secret::Secret;
+pub use transfer::{Transfer, TransferOptions, Transferred};
 pub use url::{MAX_KEY_BYTES, S3Url, S3UrlError};
 
 // What callers need beside us comes from us, in the version we use.

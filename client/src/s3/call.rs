@@ -137,7 +137,7 @@ impl Call {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = self.read(response).await?;
         if !status.is_success() {
-            return Err(self.refusal(status, &headers, &body).into());
+            return Err(refusal(status, &headers, &body).into());
         }
         Ok(Answer { headers, body, request: format!("{} {}", self.method, self.path) })
     }
@@ -154,15 +154,11 @@ impl Call {
             },
         }
     }
+}
 
-    fn refusal(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> S3Error {
-        let id = headers.get("x-amz-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let mut error = S3Error::from_answer(status.as_u16(), &String::from_utf8_lossy(body), id);
-        if error.resource.is_none() {
-            error.resource = Some(self.path.clone());
-        }
-        error
-    }
+fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> S3Error {
+    let id = headers.get("x-amz-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    S3Error::from_answer(status.as_u16(), &String::from_utf8_lossy(body), id)
 }
 
 impl Answer {

@@ -100,9 +100,24 @@ struct ErrorBody {
 }
 
 impl S3Error {
-    /// An error of which only the status is known.
+    /// An error of which only the status is known, as in an answer to HEAD.
     pub(crate) fn bare(status: u16, code: S3Code) -> Self {
-        Self { status, code, message: String::new(), resource: None, request_id: None }
+        let message = match status {
+            404 => "there is no such object, or no such bucket".to_owned(),
+            _ => String::new(),
+        };
+        Self { status, code, message, resource: None, request_id: None }
+    }
+
+    /// The error for a key or prefix that a listing does not have.
+    pub fn no_such_key(message: &str) -> Self {
+        Self { message: message.to_owned(), ..Self::bare(404, S3Code::NoSuchKey) }
+    }
+
+    /// The error for a bucket that does not exist.
+    pub fn no_such_bucket() -> Self {
+        let message = "there is no such bucket".to_owned();
+        Self { message, ..Self::bare(404, S3Code::NoSuchBucket) }
     }
 
     /// The error in an answer's body; of the status alone if the body does not tell.

@@ -11,6 +11,7 @@ mod list;
 mod token;
 
 pub use buckets::Bucket;
+pub(crate) use copy::COPY_LIMIT;
 pub use delete::DeleteFailure;
 pub use error::{S3Code, S3Error};
 pub use head::ObjectInfo;

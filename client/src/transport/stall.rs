@@ -183,15 +183,15 @@ mod tests {
 
     fn limit() -> StallLimit {
         let endpoint = "https://store.example".parse().unwrap();
-        StallLimit { endpoint, limit: Duration::from_secs(30) }
+        StallLimit { endpoint, limit: Duration::from_millis(200) }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn progress_extends_the_wait_and_standstill_ends_it() {
         let progress = Progress::default();
         let slow = async {
-            for _ in 0..10 {
-                tokio::time::sleep(Duration::from_secs(25)).await;
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 progress.advance();
             }
             "done"
@@ -234,14 +234,14 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_slow_consumer_is_no_stall_but_a_slow_server_is() {
-        let mut body = WatchedBody::new(Drip(Duration::from_secs(20), None), limit());
+        let mut body = WatchedBody::new(Drip(Duration::from_millis(20), None), limit());
         for _ in 0..3 {
             assert!(body.frame().await.unwrap().is_ok());
-            tokio::time::sleep(Duration::from_secs(600)).await;
+            tokio::time::sleep(Duration::from_millis(400)).await;
         }
-        let mut body = WatchedBody::new(Drip(Duration::from_secs(31), None), limit());
+        let mut body = WatchedBody::new(Drip(Duration::from_secs(3600), None), limit());
         assert!(body.frame().await.unwrap().is_err());
     }
 }

@@ -1,0 +1,61 @@
+//! How the program ends.
+
+use coffer_client::{Error, ErrorKind};
+use std::process::ExitCode;
+
+/// Why a command did not do all it should.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line asks for something that makes no sense.
+    Usage(String),
+    /// The command failed as a whole, at `target`.
+    Failed { target: String, error: Box<Error> },
+    /// Some of many objects failed; each has been reported. The kind is set where it says more
+    /// than that: all failed for the same reason, or the gateway was lost.
+    Partly { failed: u64, kind: Option<ErrorKind> },
+    /// A signal stopped the program.
+    Signal { number: u8 },
+    /// The reader of our output went away, which is its right.
+    ReaderGone,
+}
+
+impl Failure {
+    /// The exit code, as `--help` documents it.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::ReaderGone => 0,
+            Self::Usage(_) => 2,
+            Self::Failed { error, .. } => code(error.kind()),
+            Self::Partly { kind, .. } => kind.map_or(1, code),
+            Self::Signal { number } => 128 + number,
+        })
+    }
+
+    /// A failure at `target`; no failure if only our reader went away.
+    pub(crate) fn at(target: impl ToString) -> impl FnOnce(Error) -> Self {
+        let target = target.to_string();
+        move |error| match &error {
+            Error::Stream { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => {
+                Self::ReaderGone
+            }
+            _ => Self::Failed { target, error: Box::new(error) },
+        }
+    }
+}
+
+fn code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Other | ErrorKind::Conflict => 1,
+        ErrorKind::Invalid => 2,
+        ErrorKind::NotFound => 3,
+        ErrorKind::AccessDenied => 4,
+        ErrorKind::Unavailable => 5,
+        ErrorKind::Cancelled => 130,
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::at("")(error)
+    }
+}
