@@ -10,6 +10,16 @@
 //! | [`setup`] | first start: keys, certificates, configuration |
 //! | [`run`] | putting it all together: one gateway, or a whole cluster in one process |
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::cast_possible_truncation
+    )
+)]
+
 pub mod auth;
 pub mod catalog;
 pub mod engine;

@@ -81,52 +81,85 @@ impl Engine {
         let wanted = shape.segments_for(&range);
         let reads = shape.reads_for(&wanted);
         let mut fetch = Fetch { engine: self, blob, chunk, last: None, transient: false };
-        let mut distrusted = BTreeSet::new();
+        // Shards that are proven to be forged, and one more that is left out on suspicion.
+        let mut avoid = Avoid::default();
+        let mut suspects: Option<std::collections::btree_set::IntoIter<u8>> = None;
         loop {
-            let (pieces, rebuilt_from) = fetch.gather(&reads, &distrusted).await?;
-            match open(sealer, chunk, &reads, pieces, wanted.clone()) {
+            let (pieces, sources) = fetch.gather(&reads, &avoid).await?;
+            let forged = match open(sealer, chunk, &reads, pieces, wanted.clone()) {
                 Ok(mut plain) => {
                     let start = shape.segment_range(wanted.start).start;
                     plain.truncate((range.end - start) as usize);
                     plain.drain(..(range.start - start) as usize);
                     return Ok(plain);
                 }
-                Err((index, SealError::Forged)) => {
-                    tracing::error!(%blob, chunk = chunk.position.chunk, shard = index, node = ?chunk.node_of(index.into()), "shard does not authenticate; reading around it");
-                    // Not rebuilt yet: rebuild it. Rebuilt: one of its sources lies.
-                    let suspect = if distrusted.contains(&index) {
-                        rebuilt_from.into_iter().next_back().unwrap_or(index)
-                    } else {
-                        index
-                    };
-                    if !distrusted.insert(suspect) {
-                        let why = "its shards do not authenticate".to_owned();
-                        return Err(ReadError::Damaged { blob, chunk: chunk.position.chunk, why });
-                    }
+                Err(OpenError::Forged(shards)) => shards,
+                Err(OpenError::Other(error)) => return Err(error.into()),
+            };
+            tracing::error!(%blob, chunk = chunk.position.chunk, shards = ?forged, "shards do not authenticate; reading around them");
+            // What came as it was read is proven bad. What was rebuilt only shows that one of its
+            // sources is: leave them out in turn.
+            let proven: BTreeSet<u8> = forged.difference(&sources.rebuilt).copied().collect();
+            if proven.is_empty() {
+                avoid.suspect = suspects.get_or_insert_with(|| sources.used.into_iter()).next();
+                if avoid.suspect.is_none() {
+                    let why = "its shards do not authenticate".to_owned();
+                    return Err(ReadError::Damaged { blob, chunk: chunk.position.chunk, why });
                 }
-                Err((_, error)) => return Err(error.into()),
+            } else {
+                avoid = Avoid { proven: &avoid.proven | &proven, suspect: None };
+                suspects = None;
             }
         }
     }
 }
 
-/// Opens the pieces and puts their plaintext together. On error tells which shard it was.
+/// Shards that must not be used.
+#[derive(Debug, Default)]
+struct Avoid {
+    proven: BTreeSet<u8>,
+    suspect: Option<u8>,
+}
+
+impl Avoid {
+    fn contains(&self, index: u8) -> bool {
+        self.suspect == Some(index) || self.proven.contains(&index)
+    }
+}
+
+/// Where pieces came from.
+#[derive(Debug, Default)]
+struct Sources {
+    /// Pieces that were not read but rebuilt.
+    rebuilt: BTreeSet<u8>,
+    /// The shards that they were rebuilt from.
+    used: BTreeSet<u8>,
+}
+
+enum OpenError {
+    Forged(BTreeSet<u8>),
+    Other(SealError),
+}
+
+/// Opens the pieces and puts their plaintext together. On error names all that are forged.
 fn open(
     sealer: &PartSealer,
     chunk: ChunkRef<'_>,
     reads: &[(u8, BlockRange)],
     pieces: Pieces,
     wanted: Range<u32>,
-) -> Result<Vec<u8>, (u8, SealError)> {
+) -> Result<Vec<u8>, OpenError> {
     let shape = chunk.chunk.shape;
     let mut plain = Vec::new();
+    let mut forged = BTreeSet::new();
     for ((index, mut piece), (_, blocks)) in pieces.into_iter().zip(reads) {
         let first = u32::from(index) * shape.segments_per_shard() + blocks.first;
         let segments = first..(first + blocks.count).min(wanted.end);
-        let len = sealer
-            .open_segments(chunk.position, shape, segments, &mut piece)
-            .map_err(|e| (index, e))?;
-        piece.truncate(len);
+        match sealer.open_segments(chunk.position, shape, segments, &mut piece) {
+            Ok(len) => piece.truncate(len),
+            Err(SealError::Forged) => drop(forged.insert(index)),
+            Err(error) => return Err(OpenError::Other(error)),
+        }
         if plain.is_empty() {
             plain = piece;
             // One allocation for all that follows.
@@ -135,21 +168,21 @@ fn open(
             plain.extend_from_slice(&piece);
         }
     }
-    Ok(plain)
+    if forged.is_empty() { Ok(plain) } else { Err(OpenError::Forged(forged)) }
 }
 
 impl Fetch<'_> {
-    /// The wanted runs of blocks, and which shards were used where some had to be rebuilt.
+    /// The wanted runs of blocks, and where they came from.
     async fn gather(
         &mut self,
         reads: &[(u8, BlockRange)],
-        distrusted: &BTreeSet<u8>,
-    ) -> Result<(Pieces, BTreeSet<u8>), ReadError> {
-        let mut pieces = self.ask_directly(reads, distrusted).await;
+        avoid: &Avoid,
+    ) -> Result<(Pieces, Sources), ReadError> {
+        let mut pieces = self.ask_directly(reads, avoid).await;
         let missing: Vec<_> =
             reads.iter().filter(|(i, _)| !pieces.contains_key(i)).copied().collect();
         if missing.is_empty() {
-            return Ok((pieces, BTreeSet::new()));
+            return Ok((pieces, Sources::default()));
         }
         let code = self.chunk.chunk.shape.code();
         let run = covering(&missing);
@@ -162,27 +195,24 @@ impl Fetch<'_> {
                 shards[usize::from(*index)] = Some(self.cut(piece, *blocks, run));
             }
         }
-        self.ask_others(&mut shards, run, &missing, distrusted).await?;
+        self.ask_others(&mut shards, run, &missing, avoid).await?;
         let used = used_shards(&shards);
+        let rebuilt = missing.iter().map(|(i, _)| *i).filter(|i| !used.contains(i)).collect();
         self.engine.coder.rebuild_data(code, &mut shards)?;
         for (index, blocks) in missing {
             if let Some(shard) = &shards[usize::from(index)] {
                 pieces.insert(index, self.cut(shard, run, blocks));
             }
         }
-        Ok((pieces, used))
+        Ok((pieces, Sources { rebuilt, used }))
     }
 
     /// Asks each wanted data shard's node; gives up on those that take too long.
-    async fn ask_directly(
-        &mut self,
-        reads: &[(u8, BlockRange)],
-        distrusted: &BTreeSet<u8>,
-    ) -> Pieces {
+    async fn ask_directly(&mut self, reads: &[(u8, BlockRange)], avoid: &Avoid) -> Pieces {
         let mut pieces = Pieces::new();
         let mut asked: FuturesUnordered<_> = reads
             .iter()
-            .filter(|(index, _)| !distrusted.contains(index) && self.seems_up(*index))
+            .filter(|(index, _)| !avoid.contains(*index) && self.seems_up(*index))
             .map(|(index, blocks)| self.ask(*index, *blocks))
             .collect();
         let late = tokio::time::sleep(self.engine.config.hedge_after);
@@ -211,11 +241,11 @@ impl Fetch<'_> {
         shards: &mut [Option<Vec<u8>>],
         run: BlockRange,
         missing: &[(u8, BlockRange)],
-        distrusted: &BTreeSet<u8>,
+        avoid: &Avoid,
     ) -> Result<(), ReadError> {
         let need = self.chunk.chunk.shape.code().k();
         let mut candidates: Vec<u8> = (0..u8::try_from(shards.len()).unwrap_or(u8::MAX))
-            .filter(|i| shards[usize::from(*i)].is_none() && !distrusted.contains(i))
+            .filter(|i| shards[usize::from(*i)].is_none() && !avoid.contains(*i))
             .collect();
         let was_missing = |i: &u8| missing.iter().any(|(m, _)| m == i);
         candidates.sort_by_key(|i| (was_missing(i), !self.seems_up(*i), *i));

@@ -20,10 +20,9 @@ pub(super) fn precondition(
             S3ErrorCode::NotImplemented,
             "If-None-Match on a write is only supported with *.",
         )),
-        (Some(_), Some(_)) => Err(s3(
-            S3ErrorCode::InvalidRequest,
-            "If-Match and If-None-Match can't be combined.",
-        )),
+        (Some(_), Some(_)) => {
+            Err(s3(S3ErrorCode::InvalidRequest, "If-Match and If-None-Match can't be combined."))
+        }
     }
 }
 
@@ -97,16 +96,20 @@ mod tests {
     #[test]
     fn table() {
         let own = "aa".repeat(16);
-        let at = |s| Some(super::super::convert::timestamp(s * 1000));
+        let at = |s: u64| Some(super::super::convert::timestamp(s * 1000));
         let none = ReadConditions::default;
         let code = |c: ReadConditions| c.check(&record()).err().map(|e| e.code().clone());
-        let (failed, same) = (Some(S3ErrorCode::PreconditionFailed), Some(S3ErrorCode::NotModified));
+        let (failed, same) =
+            (Some(S3ErrorCode::PreconditionFailed), Some(S3ErrorCode::NotModified));
         let time = 1_700_000_000;
         assert_eq!(code(none()), None);
         assert_eq!(code(ReadConditions { if_match: tag(&own), ..none() }), None);
         assert_eq!(code(ReadConditions { if_match: tag("bb"), ..none() }), failed);
         assert_eq!(code(ReadConditions { if_none_match: tag(&own), ..none() }), same);
-        assert_eq!(code(ReadConditions { if_none_match: Some(ETagCondition::Any), ..none() }), same);
+        assert_eq!(
+            code(ReadConditions { if_none_match: Some(ETagCondition::Any), ..none() }),
+            same
+        );
         assert_eq!(code(ReadConditions { if_none_match: tag("bb"), ..none() }), None);
         assert_eq!(code(ReadConditions { if_modified_since: at(time), ..none() }), same);
         assert_eq!(code(ReadConditions { if_modified_since: at(time - 1), ..none() }), None);

@@ -138,8 +138,7 @@ pub(super) fn http_date(time: &Timestamp) -> S3Result<String> {
 pub(super) fn user_metadata(
     metadata: Option<Metadata>,
 ) -> S3Result<std::collections::BTreeMap<String, String>> {
-    let user: std::collections::BTreeMap<_, _> =
-        metadata.unwrap_or_default().into_iter().collect();
+    let user: std::collections::BTreeMap<_, _> = metadata.unwrap_or_default().into_iter().collect();
     let size: usize = user.iter().map(|(k, v)| k.len() + v.len()).sum();
     if size > MAX_USER_METADATA {
         let message = format!("User metadata has {size} bytes; at most {MAX_USER_METADATA} fit.");
@@ -158,8 +157,7 @@ macro_rules! show_headers {
         $output.content_language = headers.content_language;
         $output.cache_control = headers.cache_control;
         $output.expires = headers.expires.as_deref().and_then($crate::s3::convert::parse_http_date);
-        $output.metadata =
-            (!headers.user.is_empty()).then(|| headers.user.into_iter().collect());
+        $output.metadata = (!headers.user.is_empty()).then(|| headers.user.into_iter().collect());
     }};
 }
 pub(super) use show_headers;

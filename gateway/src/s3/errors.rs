@@ -80,7 +80,8 @@ fn body_error(error: BodyError) -> S3Error {
     };
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
-        let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+        let message =
+            "The provided 'x-amz-content-sha256' header does not match what was computed.";
         let mut error = s3(S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()), message);
         error.set_status_code(http::StatusCode::BAD_REQUEST);
         error

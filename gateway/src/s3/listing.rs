@@ -1,8 +1,8 @@
 //! List objects, v1 and v2: the same listing in two dresses.
 
+use super::CofferS3;
 use super::convert;
 use super::errors::{s3, to_s3};
-use super::CofferS3;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coffer_core::catalog::{After, ListEntry, ListQuery, Listing};

@@ -71,8 +71,7 @@ impl CofferS3 {
             ..UploadPartOutput::default()
         };
         show_checksums!(output, &checksums);
-        let record =
-            Box::new(PartRecord { modified_ms: now_ms(), part: part.clone(), checksums });
+        let record = Box::new(PartRecord { modified_ms: now_ms(), part: part.clone(), checksums });
         self.commit(Command::PutPart { bucket, key, upload, number, record }, part).await?;
         Ok(output)
     }

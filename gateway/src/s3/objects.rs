@@ -66,11 +66,7 @@ impl CofferS3 {
     }
 
     /// Commits what names `part`; if it is certain that nothing does, the part's shards go.
-    pub(super) async fn commit(
-        &self,
-        command: Command,
-        part: manifest::Part,
-    ) -> S3Result<Outcome> {
+    pub(super) async fn commit(&self, command: Command, part: manifest::Part) -> S3Result<Outcome> {
         let outcome = self.catalog.submit(command).await;
         if matches!(&outcome, Err(error) if !matches!(error, CatalogError::Stopped(_))) {
             self.engine.discard(part);

@@ -1,0 +1,199 @@
+//! The engine against nodes that fail: what is acknowledged reads back, what can't be done says so.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
+
+mod support;
+
+use bytes::Bytes;
+use coffer_core::catalog::records::BucketRecord;
+use coffer_core::erasure::Code;
+use coffer_core::ids::BucketName;
+use coffer_core::layout::CHUNK_LEN;
+use coffer_core::manifest::{Content, Manifest, Part};
+use coffer_core::random::OsRandom;
+use coffer_core::seal::Key;
+use coffer_gateway::engine::fetch::ReadError;
+use coffer_gateway::engine::keys::{BucketKeys, MasterKey};
+use coffer_gateway::engine::nodes::NodeSet;
+use coffer_gateway::engine::write::{BodyError, WriteError};
+use coffer_gateway::engine::{Engine, EngineConfig};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Cluster, Mood};
+
+fn config() -> EngineConfig {
+    EngineConfig {
+        shard_timeout: Duration::from_secs(2),
+        hedge_after: Duration::from_millis(50),
+        straggler_grace: Duration::from_millis(50),
+        ..EngineConfig::default()
+    }
+}
+
+fn engine(cluster: &Cluster) -> Arc<Engine> {
+    Engine::new(config(), NodeSet::new(cluster.map(), cluster.stores()).unwrap())
+}
+
+fn keys() -> BucketKeys {
+    let master = MasterKey::new(&Key::from_bytes([1; 32]));
+    let bucket = BucketName::new("bucket").unwrap();
+    let record: BucketRecord = master.new_bucket(&bucket, Code::DEFAULT, 0, &OsRandom).unwrap();
+    master.open(&bucket, &record).unwrap()
+}
+
+fn data(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+}
+
+fn body(data: &[u8]) -> impl futures::Stream<Item = Result<Bytes, BodyError>> + Unpin + use<> {
+    let frames: Vec<_> = data.chunks(100_000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+    stream::iter(frames)
+}
+
+async fn write(engine: &Arc<Engine>, keys: &BucketKeys, data: &[u8]) -> Result<Part, WriteError> {
+    let expected = Some(data.len() as u64);
+    engine.write_part(keys, body(data), expected, ()).await.map(|(part, ())| part)
+}
+
+async fn read(
+    engine: &Arc<Engine>,
+    keys: &BucketKeys,
+    part: &Part,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>, ReadError> {
+    let manifest = Manifest { parts: vec![part.clone()] };
+    let stream = engine.read(keys, manifest, range).await?;
+    Ok(stream.try_collect::<Vec<Bytes>>().await?.concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sizes_around_every_edge_read_back_whole_and_in_ranges() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let chunk = CHUNK_LEN as usize;
+    for len in [0, 1, 1024, 1025, 65_535, 65_536, 65_537, chunk - 1, chunk, chunk + 1, 9_000_000] {
+        let data = data(len);
+        let part = write(&engine, &keys, &data).await.unwrap();
+        assert_eq!(part.check(), Ok(()));
+        assert_eq!(part.size, len as u64);
+        assert_eq!(read(&engine, &keys, &part, 0..len as u64).await.unwrap(), data, "{len}");
+        for (start, end) in [(0, 1), (len / 3, len / 2), (len.saturating_sub(1), len), (1, len)] {
+            if start < end && end <= len {
+                let got = read(&engine, &keys, &part, start as u64..end as u64).await.unwrap();
+                assert_eq!(got, data[start..end], "{start}..{end} of {len}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_two_nodes_may_fail_in_any_way() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let data = data(5_000_000);
+    let part = write(&engine, &keys, &data).await.unwrap();
+    for mood in [Mood::Down, Mood::Hangs, Mood::Damaged, Mood::Lies] {
+        for (a, b) in [(0, 1), (2, 5), (3, 4)] {
+            cluster.nodes[a].set(mood);
+            cluster.nodes[b].set(mood);
+            let whole = read(&engine, &keys, &part, 0..data.len() as u64).await;
+            assert_eq!(whole.unwrap(), data, "{mood:?} {a} {b}");
+            let some = read(&engine, &keys, &part, 1_234_567..1_400_000).await;
+            assert_eq!(some.unwrap(), data[1_234_567..1_400_000], "{mood:?} {a} {b}");
+            cluster.set(0..6, Mood::Fine);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_three_nodes_gone_reads_and_writes_say_so_and_recover() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let data = data(300_000);
+    let part = write(&engine, &keys, &data).await.unwrap();
+    for mood in [Mood::Down, Mood::Hangs] {
+        cluster.set(0..3, mood);
+        let gone = read(&engine, &keys, &part, 0..300_000).await;
+        assert!(matches!(gone, Err(ReadError::Unavailable { .. })), "{mood:?}");
+        let refused = write(&engine, &keys, &data).await;
+        let no_quorum =
+            matches!(refused, Err(WriteError::NoQuorum { .. } | WriteError::TooFewNodes(_)));
+        assert!(no_quorum, "{mood:?} {refused:?}");
+        cluster.set(0..6, Mood::Fine);
+        assert_eq!(read(&engine, &keys, &part, 0..300_000).await.unwrap(), data);
+    }
+    cluster.set(0..3, Mood::Damaged);
+    let lost = read(&engine, &keys, &part, 0..300_000).await;
+    assert!(matches!(lost, Err(ReadError::Damaged { .. })), "waiting would not help: {lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_around_two_lost_or_full_nodes_with_full_redundancy() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let data = data(1_000_000);
+    for mood in [Mood::Down, Mood::Full, Mood::Hangs] {
+        cluster.set(1..3, mood);
+        let part = write(&engine, &keys, &data).await.unwrap();
+        let Content::Sharded { chunks, .. } = &part.content else { panic!("not sharded") };
+        // The first write may have met its quorum before it knew that the others hang.
+        if mood != Mood::Hangs {
+            assert!(chunks.iter().all(|c| c.placed.iter().all(Option::is_some)), "{mood:?}");
+        }
+        cluster.set(0..6, Mood::Fine);
+        // One more node may be lost.
+        cluster.set(5..6, Mood::Down);
+        assert_eq!(read(&engine, &keys, &part, 0..1_000_000).await.unwrap(), data, "{mood:?}");
+        cluster.set(0..6, Mood::Fine);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_leaves_no_shards_behind() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let broken = body(&data(9_000_000)).chain(stream::iter([Err(BodyError::from("cut off"))]));
+    let outcome = engine.write_part(&keys, broken, None, ()).await;
+    assert!(matches!(outcome, Err(WriteError::Body(_))));
+    // The same when the client goes away in the middle.
+    let endless = body(&data(9_000_000)).chain(stream::pending());
+    let cut = tokio::time::timeout(
+        Duration::from_millis(500),
+        engine.write_part(&keys, endless, None, ()),
+    );
+    assert!(cut.await.is_err());
+    for _ in 0..100 {
+        if cluster.shard_count() == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} shards are left", cluster.shard_count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_hold_no_plaintext_and_no_two_parts_share_bytes() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let text = b"attack at dawn, ".repeat(20_000);
+    write(&engine, &keys, &text).await.unwrap();
+    write(&engine, &keys, &text).await.unwrap();
+    let mut seen = std::collections::HashSet::new();
+    for node in &cluster.nodes {
+        for (_, payload) in node.shards().into_values() {
+            assert!(!payload.windows(12).any(|w| w == b"attack at da"));
+            assert!(seen.insert(payload), "equal plaintexts must not give equal shards");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_buckets_keys_open_nothing() {
+    let cluster = Cluster::new(6);
+    let engine = engine(&cluster);
+    let part = write(&engine, &keys(), &data(100_000)).await.unwrap();
+    let outcome = read(&engine, &keys(), &part, 0..100_000).await;
+    assert!(matches!(outcome, Err(ReadError::Seal(_))), "{outcome:?}");
+}
