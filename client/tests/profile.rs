@@ -1,5 +1,7 @@
 //! Profiles: where each setting comes from, and what is refused.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
+
 use coffer_client::profile::{Credentials, Http3, Profile, ProfileError, ProfileOptions};
 use std::collections::HashMap;
 use std::path::Path;

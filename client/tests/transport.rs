@@ -1,6 +1,8 @@
 //! The transport against a real server: which protocol is used, what happens when one does not
 //! work, and that nothing hangs, is cut short unseen, or piles up in memory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
+
 mod support;
 
 use bytes::Bytes;

@@ -73,6 +73,7 @@ struct CommonPrefix {
 }
 
 /// Where a listing goes on.
+#[derive(PartialEq, Eq)]
 enum Next {
     Start,
     Token(String),
@@ -95,10 +96,10 @@ impl Client {
                 let mut call = Call::new(Method::GET, prefix.bucket(), "")
                     .query("list-type", "2")
                     .query("encoding-type", "url");
-                match next {
+                match &next {
                     Next::End => return Ok(None),
                     Next::Start => {}
-                    Next::Token(token) => call = call.query("continuation-token", token),
+                    Next::Token(token) => call = call.query("continuation-token", token.as_str()),
                 }
                 if listing == Listing::Folder {
                     call = call.query("delimiter", "/");
@@ -107,9 +108,12 @@ impl Client {
                     call = call.query("prefix", prefix.key());
                 }
                 let answer = call.send(&client).await?;
-                let (entries, next) = page(&answer)?;
+                let (entries, following) = page(&answer)?;
+                if next == following {
+                    return Err(answer.nonsense("the listing does not advance"));
+                }
                 let entries = stream::iter(entries.into_iter().map(Ok));
-                Ok::<_, Error>(Some((entries, (client, prefix, next))))
+                Ok::<_, Error>(Some((entries, (client, prefix, following))))
             },
         )
         .try_flatten()

@@ -60,7 +60,11 @@ async fn one(session: &Session<'_>, transfer: &Transfer, args: &Cp) -> Result<()
 }
 
 async fn many(session: &Session<'_>, transfer: &Transfer, args: &Cp) -> Result<(), Failure> {
+    // Stops the start of further objects; those under way come to their own end, so that uploads
+    // are completed or aborted, not left behind.
+    let stop = session.cancel.child_token();
     let mut running = jobs(session, args)?
+        .take_until(Box::pin(stop.clone().cancelled_owned()))
         .map(|found| async {
             let job = found?;
             session.output.bar.found(1, job.bytes.unwrap_or(0));
@@ -79,7 +83,10 @@ async fn many(session: &Session<'_>, transfer: &Transfer, args: &Cp) -> Result<(
                 tally.done();
                 report(session, args, &job, &done)?;
             }
-            Err((target, error)) => tally.failed(session.output, &target, error)?,
+            Err((target, error)) => tally.failed(session.output, &target, &error),
+        }
+        if tally.lost() {
+            stop.cancel();
         }
     }
     drop(running);

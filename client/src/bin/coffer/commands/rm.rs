@@ -56,7 +56,7 @@ pub(crate) async fn delete_all(
             delete_batch(session, address.bucket(), &std::mem::take(&mut batch), dry_run, tally)
                 .await?;
         }
-        if last {
+        if last || tally.lost() {
             return Ok(());
         }
     }
@@ -79,7 +79,7 @@ async fn delete_batch(
         failures.iter().map(|failure| failure.key.clone()).collect();
     for failure in failures {
         let target = format!("s3://{bucket}/{}", failure.key);
-        tally.failed(session.output, &target, failure.error)?;
+        tally.failed(session.output, &target, &failure.error);
     }
     for key in keys.iter().filter(|key| !failed.contains(*key)) {
         tally.done();

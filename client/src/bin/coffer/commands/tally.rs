@@ -11,6 +11,7 @@ pub(crate) struct Tally {
     failed: u64,
     /// The kind of all failures so far, if they are alike.
     kind: Option<ErrorKind>,
+    lost: bool,
 }
 
 impl Tally {
@@ -18,35 +19,33 @@ impl Tally {
         self.done += 1;
     }
 
-    /// Reports and counts a failure.
-    ///
-    /// # Errors
-    /// If going on makes no sense: the user or the gateway's absence stops us.
-    pub(crate) fn failed(
-        &mut self,
-        output: &Output,
-        target: &str,
-        error: Error,
-    ) -> Result<(), Failure> {
+    /// Reports and counts a failure. What the user stopped is neither reported nor counted.
+    pub(crate) fn failed(&mut self, output: &Output, target: &str, error: &Error) {
         let kind = error.kind();
         if kind == ErrorKind::Cancelled {
-            return Err(error.into());
+            return;
         }
-        output.error(target, &error);
+        output.error(target, error);
         self.kind = if self.failed == 0 { Some(kind) } else { self.kind.filter(|k| *k == kind) };
         self.failed += 1;
-        if kind == ErrorKind::Unavailable {
-            return Err(Failure::Partly { failed: self.failed, kind: Some(kind) });
-        }
-        Ok(())
+        self.lost |= kind == ErrorKind::Unavailable;
+    }
+
+    /// Whether the gateway was lost on the way, so that going on makes no sense.
+    pub(crate) fn lost(&self) -> bool {
+        self.lost
     }
 
     /// The command's result.
     pub(crate) fn result(self) -> Result<(), Failure> {
-        match (self.failed, self.done) {
-            (0, _) => Ok(()),
-            (failed, 0) => Err(Failure::Partly { failed, kind: self.kind }),
-            (failed, _) => Err(Failure::Partly { failed, kind: None }),
+        let kind = match (self.lost, self.done) {
+            (true, _) => Some(ErrorKind::Unavailable),
+            (false, 0) => self.kind,
+            (false, _) => None,
+        };
+        match self.failed {
+            0 => Ok(()),
+            failed => Err(Failure::Partly { failed, kind }),
         }
     }
 }

@@ -1,0 +1,254 @@
+//! The `coffer` program as a user or a script sees it: output, exit codes, signals.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
+
+#[path = "support/s3.rs"]
+mod s3;
+
+use s3::FakeS3;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const PART: usize = 8 * 1024 * 1024;
+
+/// A server, a configuration for it, and a folder to work in.
+struct Place {
+    server: FakeS3,
+    folder: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Place {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let server = runtime.block_on(FakeS3::start());
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "[profile.default]\nendpoint = \"{}\"\naccess_key = \"AK\"\nsecret_key = \"SK\"\n",
+            server.endpoint()
+        );
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        Self { server, folder, _runtime: runtime }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coffer"));
+        command
+            .env_clear()
+            .env("COFFER_CONFIG", self.folder.path().join("config.toml"))
+            .env("COFFER_LOG", "error")
+            .current_dir(self.folder.path())
+            .args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that must succeed and returns its standard output.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn code(&self, args: &[&str]) -> i32 {
+        self.run(args).status.code().unwrap()
+    }
+
+    fn write(&self, name: &str, data: &[u8]) {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, data).unwrap();
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+fn text(data: &[u8]) -> String {
+    String::from_utf8(data.to_vec()).unwrap()
+}
+
+#[test]
+fn a_working_day() {
+    let place = Place::new();
+    place.write("set/a.txt", b"alpha");
+    place.write("set/sub/b c.bin", &vec![7; 2 * PART + 1]);
+    assert_eq!(place.ok(&["mb", "s3://data"]), "made: s3://data\n");
+    place.ok(&["cp", "--recursive", "set", "s3://data/sets/one"]);
+    assert_eq!(place.ok(&["cat", "s3://data/sets/one/a.txt", "--range", "1-2"]), "lp");
+    assert!(place.ok(&["ls", "s3://data/sets/one/"]).contains("PRE  sub/"));
+    let long = place.ok(&["ls", "-r", "s3://data", "--summarize", "--human-readable"]);
+    assert!(long.contains("sets/one/sub/b c.bin") && long.contains("Total objects: 2"), "{long}");
+    assert!(place.ok(&["stat", "s3://data/sets/one/a.txt"]).contains("text/plain"));
+
+    place.ok(&["cp", "s3://data/sets/one/a.txt", "s3://data/copy/"]);
+    assert_eq!(place.server.get("data", "copy/a.txt").unwrap().data, "alpha");
+    place.ok(&["cp", "-r", "s3://data/sets", "s3://data/again", "--exclude", "*.bin"]);
+    place.ok(&["cp", "-r", "s3://data/sets/one", "back"]);
+    assert_eq!(std::fs::read(place.path("back/sub/b c.bin")).unwrap(), vec![7; 2 * PART + 1]);
+    place.ok(&["cp", "s3://data/again/one/a.txt", "./"]);
+    assert_eq!(std::fs::read(place.path("a.txt")).unwrap(), b"alpha");
+
+    assert!(place.ok(&["rm", "-r", "s3://data/sets", "--dry-run"]).contains("would delete"));
+    place.ok(&["rm", "s3://data/copy/a.txt"]);
+    place.ok(&["rm", "-r", "s3://data/sets"]);
+    assert_eq!(place.server.state().objects.len(), 1);
+    assert_eq!(place.code(&["rb", "s3://data"]), 1, "it is not empty");
+    place.ok(&["rb", "s3://data", "--force"]);
+    assert!(place.server.state().buckets.is_empty());
+}
+
+#[test]
+fn exit_codes_are_as_documented() {
+    let place = Place::new();
+    place.server.put("data", "k", "x");
+    for (args, code) in [
+        (&["nonsense"][..], 2),
+        (&["cp", "a", "b"], 2),
+        (&["cp", "s3://data/", "x"], 2),
+        (&["rm", "s3://data/"], 2),
+        (&["--profile", "nope", "ls", "s3://data"], 2),
+        (&["cat", "s3://data/nope"], 3),
+        (&["ls", "s3://data/nope"], 3),
+        (&["ls", "s3://nope"], 3),
+        (&["stat", "s3://nope"], 3),
+        (&["cp", "nope", "s3://data/x"], 3),
+        (&["--help"], 0),
+        (&["--version"], 0),
+        (&["completions", "bash"], 0),
+    ] {
+        assert_eq!(place.code(args), code, "{args:?}");
+    }
+    place.server.state().faults = vec![("GET /data".to_owned(), 403, "AccessDenied")];
+    assert_eq!(place.code(&["ls", "s3://data"]), 4);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = format!("http://{free}");
+    assert_eq!(place.code(&["--endpoint", &gone, "stat", "s3://data"]), 5);
+}
+
+#[test]
+fn some_failures_of_many_are_reported_and_counted() {
+    let place = Place::new();
+    for name in ["a", "b", "c"] {
+        place.write(&format!("set/{name}"), b"x");
+    }
+    place.server.state().buckets.insert("data".to_owned());
+    place.server.state().faults = vec![("PUT /data/b".to_owned(), 403, "AccessDenied")];
+    let output = place.run(&["cp", "-r", "set", "s3://data", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines.iter().all(|line| line["op"] == "upload" && line["bytes"] == 1));
+    let error: Value = serde_json::from_str(&text(&output.stderr)).unwrap();
+    assert_eq!(error["error"]["code"], "AccessDenied");
+    assert_eq!(error["error"]["target"], "set/b");
+    assert!(error["error"]["hint"].is_string());
+}
+
+#[test]
+fn keys_that_would_leave_the_folder_are_refused_and_the_others_come() {
+    let place = Place::new();
+    for key in ["d/good", "d//etc/passwd", "d/a\\b", "d/folder/"] {
+        place.server.put("data", key, "x");
+    }
+    let output = place.run(&["cp", "-r", "s3://data/d", "out"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr).matches("no safe file name").count(), 2);
+    let out: Vec<_> = std::fs::read_dir(place.path("out")).unwrap().collect();
+    assert_eq!(out.len(), 1);
+    assert!(place.path("out/good").exists());
+}
+
+#[test]
+fn standard_input_and_output_carry_objects() {
+    let place = Place::new();
+    place.server.state().buckets.insert("data".to_owned());
+    let data = vec![9; PART + 5];
+    let mut child =
+        place.command(&["cp", "-", "s3://data/k"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&data).unwrap();
+    assert!(child.wait().unwrap().success());
+    let output = place.run(&["cp", "s3://data/k", "-"]);
+    assert!(output.stdout == data, "nothing but the object is on standard output");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let place = Place::new();
+    place.server.put("data", "k", vec![1; 8 * PART]);
+    let mut child = place
+        .command(&["cat", "s3://data/k"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
+#[test]
+fn an_interrupt_aborts_the_upload() {
+    let place = Place::new();
+    place.server.state().buckets.insert("data".to_owned());
+    let mut child =
+        place.command(&["cp", "-", "s3://data/k"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&vec![1; PART + 1]).unwrap();
+    while place.server.state().uploads.is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
+    let state = place.server.state();
+    assert_eq!((state.aborted, state.uploads.len(), state.objects.len()), (1, 0, 0));
+}
+
+#[test]
+fn no_secret_is_shown_even_when_asked_to_tell_all() {
+    let place = Place::new();
+    place.server.put("data", "k", "x");
+    for credentials in ["access_key = \"AK\"\nsecret_key = \"s3cr3t-1\"", "token = \"s3cr3t-2\""] {
+        let config = format!(
+            "[profile.default]\nendpoint = \"{}\"\n{credentials}\n",
+            place.server.endpoint()
+        );
+        std::fs::write(place.path("config.toml"), config).unwrap();
+        let output = place
+            .command(&["cat", "s3://data/k", "s3://data/nope"])
+            .env("COFFER_LOG", "trace")
+            .output()
+            .unwrap();
+        assert_eq!(output.stdout, b"x");
+        let log = text(&output.stderr);
+        assert!(log.contains("TRACE"), "the log is on");
+        assert!(!log.contains("s3cr3t"), "{log}");
+    }
+}
+
+#[test]
+fn others_who_may_read_the_secrets_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.server.put("data", "k", "x");
+    let warned = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(Path::new(&place.path("config.toml")), permissions).unwrap();
+        let run =
+            place.command(&["cat", "s3://data/k"]).env("COFFER_LOG", "warn").output().unwrap();
+        text(&run.stderr).contains("chmod 600")
+    };
+    assert!(warned(0o644));
+    assert!(!warned(0o600));
+}
