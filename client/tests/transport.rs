@@ -80,6 +80,23 @@ async fn without_udp_it_falls_back_to_http2_and_remembers() {
 }
 
 #[tokio::test]
+async fn requests_that_start_together_wait_for_one_attempt_only() {
+    let server = Server::start(Udp::BlackHole, &["h2"]).await;
+    let transport = impatient(&server.profile(Http3::Auto));
+    let requests = (0..8).map(|_| transport.send(get(server.uri("/"))));
+    for response in futures::future::join_all(requests).await {
+        assert_eq!(response.unwrap().version(), Version::HTTP_2);
+    }
+    let socket = server.black_hole.as_ref().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let mut callers = std::collections::HashSet::new();
+    while let Ok((_, caller)) = socket.recv_from(&mut [0; 2048]) {
+        callers.insert(caller);
+    }
+    assert_eq!(callers.len(), 1);
+}
+
+#[tokio::test]
 async fn http3_always_means_always() {
     let server = Server::start(Udp::BlackHole, &["h2"]).await;
     let timeouts = Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() };

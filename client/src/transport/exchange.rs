@@ -3,10 +3,9 @@
 use super::error::TransportError;
 use super::quic::Requests;
 use super::stall::{Progress, StallLimit, WatchedBody, next_slice};
-use bytes::{Buf, Bytes};
+use bytes::{BufMut, Bytes, BytesMut};
 use h3::client::RequestStream;
 use h3::error::{Code, StreamError};
-use h3::quic;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Request};
 use http_body::{Body, Frame, SizeHint};
@@ -41,9 +40,15 @@ pub(super) async fn send(
     let (outgoing, mut incoming) = stream.split();
 
     let answer = stall.watch(&progress, answer(outgoing, &mut incoming, body, &progress)).await?;
-    let response = answer.map_err(|error| TransportError::Broken {
-        endpoint: endpoint.clone(),
-        reason: error.to_string(),
+    let response = answer.map_err(|error| {
+        let (endpoint, reason) = (endpoint.clone(), error.to_string());
+        match error {
+            // The server's word that it has not looked at the request (RFC 9114, 4.1.1).
+            StreamError::RemoteTerminate { code: Code::H3_REQUEST_REJECTED, .. } => {
+                TransportError::NotSent { endpoint, reason }
+            }
+            _ => TransportError::Broken { endpoint, reason },
+        }
     })?;
 
     let length = response.headers().get(CONTENT_LENGTH);
@@ -51,8 +56,8 @@ pub(super) async fn send(
     let body = ResponseBody {
         incoming,
         _requests: requests,
-        ended: is_head,
         remaining: if is_head { Some(0) } else { length },
+        end: if is_head { End::Reached } else { End::Open },
     };
     Ok(response.map(|()| HttpResponseBody::new(WatchedBody::new(body, stall.clone()))))
 }
@@ -83,7 +88,14 @@ async fn answer(
     tokio::select! {
         // If sending failed, the answer (or the connection's end) tells why.
         _ = &mut send => receive.await,
-        response = &mut receive => response,
+        response = &mut receive => {
+            let response = response?;
+            if response.status().is_success() {
+                // Only a refusal makes the rest of the body pointless.
+                let _ = send.await;
+            }
+            Ok(response)
+        }
     }
 }
 
@@ -120,6 +132,10 @@ async fn send_body(
     Ok(())
 }
 
+/// Packets carry little more than a kilobyte each; they are handed on in blocks of about this
+/// size, which costs a copy and saves the layers above a hundred times the work.
+const BLOCK_BYTES: usize = 128 * 1024;
+
 /// The answer's body as it arrives.
 struct ResponseBody {
     incoming: RecvHalf,
@@ -127,7 +143,15 @@ struct ResponseBody {
     _requests: Requests,
     /// Bytes still to come, if the answer told its length.
     remaining: Option<u64>,
-    ended: bool,
+    end: End,
+}
+
+/// How far the body is.
+enum End {
+    Open,
+    /// Broken off, to be told after the bytes before.
+    Broken(BodyError),
+    Reached,
 }
 
 /// Why a body broke off.
@@ -141,6 +165,38 @@ enum BodyError {
     Long,
 }
 
+impl ResponseBody {
+    /// Takes what has arrived, up to a block, and notes how the body ended if it did. `Pending`
+    /// only if nothing has arrived.
+    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<BytesMut> {
+        let mut block = BytesMut::new();
+        while matches!(self.end, End::Open) && block.len() < BLOCK_BYTES {
+            match self.incoming.poll_recv_data(cx) {
+                Poll::Pending if block.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(Ok(Some(data))) => block.put(data),
+                Poll::Ready(Ok(None)) => self.end = End::Reached,
+                Poll::Ready(Err(error)) => self.end = End::Broken(BodyError::Stream(error)),
+            }
+        }
+        Poll::Ready(block)
+    }
+
+    /// Holds the bytes received so far against the length that was promised.
+    fn account(&mut self, length: usize) {
+        let Some(remaining) = self.remaining else { return };
+        let left = remaining.checked_sub(u64::try_from(length).unwrap_or(u64::MAX));
+        self.remaining = Some(left.unwrap_or(0));
+        match (left, &self.end) {
+            (None, _) => self.end = End::Broken(BodyError::Long),
+            (Some(1..), End::Reached) => {
+                self.end = End::Broken(BodyError::Short(left.unwrap_or(0)));
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -149,46 +205,24 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let received = ready!(poll_data(&mut self.incoming, cx));
-        self.ended = !matches!(received, Ok(Some(_)));
-        let data = match received {
-            Err(error) => return Poll::Ready(Some(Err(BodyError::Stream(error)))),
-            Ok(None) => {
-                let missing = self.remaining.unwrap_or(0);
-                let short = (missing > 0).then_some(Err(BodyError::Short(missing)));
-                return Poll::Ready(short);
-            }
-            Ok(Some(data)) => data,
-        };
-        if let Some(remaining) = self.remaining {
-            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            match remaining.checked_sub(length) {
-                Some(left) => self.remaining = Some(left),
-                None => {
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(BodyError::Long)));
-                }
+        if matches!(self.end, End::Open) {
+            let block = ready!(self.poll_block(cx));
+            self.account(block.len());
+            if !block.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(block.freeze()))));
             }
         }
-        Poll::Ready(Some(Ok(Frame::data(data))))
+        match std::mem::replace(&mut self.end, End::Reached) {
+            End::Broken(error) => Poll::Ready(Some(Err(error))),
+            End::Open | End::Reached => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended
+        matches!(self.end, End::Reached)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
-}
-
-fn poll_data<S: quic::RecvStream>(
-    incoming: &mut RequestStream<S, Bytes>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Option<Bytes>, StreamError>> {
-    let received = ready!(incoming.poll_recv_data(cx));
-    Poll::Ready(received.map(|data| data.map(|mut data| data.copy_to_bytes(data.remaining()))))
 }

@@ -12,7 +12,7 @@ use quinn::crypto::rustls::QuicClientConfig;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 /// How much of one response may be under way before the reader takes it.
@@ -21,6 +21,8 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 /// Unacknowledged request bytes kept for retransmission.
 const SEND_WINDOW: u64 = 16 * 1024 * 1024;
+/// The largest head of an answer, in bytes.
+const HEADER_LIMIT: u64 = 64 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// A server that is silent for so long, keep-alives unanswered, is gone.
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
@@ -40,7 +42,14 @@ pub(super) struct QuicClient {
     connect_limit: Duration,
     stall: StallLimit,
     /// Held while connecting, so that requests that start together share one connection.
-    current: Mutex<Option<Connection>>,
+    pool: Mutex<Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    connection: Option<Connection>,
+    /// The last attempt that failed, and when.
+    failure: Option<(Instant, TransportError)>,
 }
 
 #[derive(Clone)]
@@ -78,8 +87,8 @@ impl QuicClient {
             .send_window(SEND_WINDOW);
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
-        let current = Mutex::new(None);
-        Ok(Self { config, endpoint, ca_file, connect_limit, stall, current })
+        let pool = Mutex::default();
+        Ok(Self { config, endpoint, ca_file, connect_limit, stall, pool })
     }
 
     /// Sends one request and waits for the head of its answer.
@@ -104,21 +113,31 @@ impl QuicClient {
 
     /// The pooled connection, or a new one.
     async fn connection(&self) -> Result<Connection, TransportError> {
-        let mut current = self.current.lock().await;
-        if let Some(connection) = &*current
+        let asked = Instant::now();
+        let mut pool = self.pool.lock().await;
+        if let Some(connection) = &pool.connection
             && connection.quic.close_reason().is_none()
         {
             return Ok(connection.clone());
         }
-        let timeout = |_| TransportError::ConnectTimeout {
+        // Who waited while another tried in vain shares that result, and does not wait again.
+        if let Some((at, error)) = &pool.failure
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
+        let timeout = TransportError::ConnectTimeout {
             endpoint: self.endpoint.clone(),
             carrier: Carrier::Http3,
             limit: self.connect_limit,
         };
-        let connection =
-            tokio::time::timeout(self.connect_limit, self.connect()).await.map_err(timeout)??;
-        *current = Some(connection.clone());
-        Ok(connection)
+        let connected = tokio::time::timeout(self.connect_limit, self.connect()).await;
+        let connected = connected.unwrap_or(Err(timeout));
+        *pool = match &connected {
+            Ok(connection) => Pool { connection: Some(connection.clone()), failure: None },
+            Err(error) => Pool { connection: None, failure: Some((Instant::now(), error.clone())) },
+        };
+        connected
     }
 
     async fn connect(&self) -> Result<Connection, TransportError> {
@@ -144,6 +163,7 @@ impl QuicClient {
             .await
             .map_err(|error| self.handshake(&error))?;
         let (mut driver, requests) = h3::client::builder()
+            .max_field_section_size(HEADER_LIMIT)
             .build::<_, _, Bytes>(h3_quinn::Connection::new(quic.clone()))
             .await
             .map_err(|error| self.failed(error))?;
@@ -157,15 +177,14 @@ impl QuicClient {
 
     /// Forgets `connection` unless it has been replaced already.
     async fn discard(&self, connection: &Connection) {
-        let mut current = self.current.lock().await;
-        if current.as_ref().is_some_and(|c| c.quic.stable_id() == connection.quic.stable_id()) {
-            *current = None;
-        }
+        let mut pool = self.pool.lock().await;
+        let id = connection.quic.stable_id();
+        pool.connection.take_if(|pooled| pooled.quic.stable_id() == id);
     }
 
     /// Tells the server that we leave, so that it need not wait for our silence to mean it.
     pub(super) async fn close(&self) {
-        if let Some(connection) = self.current.lock().await.take() {
+        if let Some(connection) = self.pool.lock().await.connection.take() {
             let code = u32::try_from(h3::error::Code::H3_NO_ERROR.value()).unwrap_or_default();
             connection.quic.close(code.into(), b"done");
             let _ = tokio::time::timeout(CLOSE_LIMIT, connection.socket.wait_idle()).await;

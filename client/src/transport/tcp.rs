@@ -16,6 +16,8 @@ use std::time::Duration;
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 /// The same for all responses of a connection together.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// The largest frame a server may send: fewer and larger ones cost less.
+const FRAME_BYTES: u32 = 128 * 1024;
 const POOL_IDLE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
@@ -47,6 +49,7 @@ impl TcpClient {
             .pool_idle_timeout(POOL_IDLE)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_frame_size(FRAME_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .build(dialer);
         Self { client, endpoint, stall }

@@ -28,17 +28,25 @@ Environment: COFFER_PROFILE, COFFER_ENDPOINT, COFFER_TOKEN, COFFER_TOKEN_FILE, C
 COFFER_REGION, COFFER_HTTP3 (auto, always, never), COFFER_LOG, and the AWS_* variables of the same
 meaning where neither --profile nor --config is given.";
 
+const CP_EXAMPLES: &str = "\
+Examples:
+  coffer cp model.safetensors s3://ckpt/run-7/
+  coffer cp -r mnist s3://datasets/mnist --include '*.tar'
+  coffer cp -r s3://datasets/mnist ./mnist
+  tar c folder | coffer cp - s3://backup/folder.tar";
+
 /// Command line of the Coffer object store.
 #[derive(Debug, Parser)]
 #[command(name = "coffer", version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE")]
@@ -81,6 +89,7 @@ pub(crate) enum Command {
     /// List buckets, or the objects that start with a prefix
     Ls(Ls),
     /// Copy files and objects: to, from and within the store
+    #[command(after_help = CP_EXAMPLES)]
     Cp(Cp),
     /// Delete objects
     Rm(Rm),
@@ -310,6 +319,14 @@ mod tests {
     fn a_suffix_range_is_no_option() {
         let cli = Cli::try_parse_from(["coffer", "cat", "s3://data/a", "--range", "-5"]).unwrap();
         assert!(matches!(cli.command, Command::Cat { range: Some(ByteRange::Last(5)), .. }));
+    }
+
+    #[test]
+    fn read_only_is_a_choice_of_verbs() {
+        let create = ["coffer", "token", "create", "--ro"];
+        assert!(Cli::try_parse_from(create).is_ok());
+        let both = ["coffer", "token", "create", "--ro", "--verbs", "write"];
+        assert!(Cli::try_parse_from(both).is_err());
     }
 
     #[test]
