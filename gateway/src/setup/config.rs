@@ -1,0 +1,114 @@
+//! `gateway.toml` and `cluster.json`.
+
+use super::files::{self, FileError};
+use coffer_core::erasure::Code;
+use coffer_core::placement::ClusterMap;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// A gateway's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Where S3 is served: one port number for TCP (HTTPS) and UDP (HTTP/3).
+    pub listen: SocketAddr,
+    /// Host names and addresses that the certificate names, beside those of this machine.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// The region that buckets are said to be in.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// The erasure code of new buckets, data+parity.
+    #[serde(default = "default_code")]
+    pub code: String,
+    /// How long the data of deleted objects is kept for reads that have begun, in seconds.
+    #[serde(default = "default_grace")]
+    pub garbage_grace_seconds: u64,
+    /// Memory for object data in flight, in MiB.
+    #[serde(default = "default_memory")]
+    pub memory_mib: usize,
+    /// Requests that are served at the same time; more get `SlowDown`.
+    #[serde(default = "default_requests")]
+    pub max_requests: usize,
+}
+
+fn default_region() -> String {
+    "us-east-1".into()
+}
+
+fn default_code() -> String {
+    Code::DEFAULT.to_string()
+}
+
+const fn default_grace() -> u64 {
+    900
+}
+
+const fn default_memory() -> usize {
+    128
+}
+
+const fn default_requests() -> usize {
+    1024
+}
+
+impl GatewayConfig {
+    /// The defaults, on a given address.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            hosts: Vec::new(),
+            region: default_region(),
+            code: default_code(),
+            garbage_grace_seconds: default_grace(),
+            memory_mib: default_memory(),
+            max_requests: default_requests(),
+        }
+    }
+
+    /// Reads `gateway.toml`.
+    ///
+    /// # Errors
+    /// [`FileError`] with file, line and what is wrong.
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let config: Self = files::parse_toml(path, &files::read(path)?)?;
+        config.code().map_err(|why| FileError::invalid(path, format!("code: {why}")))?;
+        if config.memory_mib < 32 {
+            return Err(FileError::invalid(path, "memory_mib: at least 32 are needed"));
+        }
+        if config.max_requests == 0 {
+            return Err(FileError::invalid(path, "max_requests: at least 1 is needed"));
+        }
+        Ok(config)
+    }
+
+    /// The erasure code of new buckets.
+    ///
+    /// # Errors
+    /// When it is not of the form data+parity.
+    pub fn code(&self) -> Result<Code, coffer_core::erasure::CodeError> {
+        self.code.parse()
+    }
+}
+
+/// Reads `cluster.json`.
+///
+/// # Errors
+/// [`FileError`] with file and what is wrong.
+pub fn load_cluster(path: &Path) -> Result<ClusterMap, FileError> {
+    let map: ClusterMap = serde_json::from_str(&files::read(path)?)
+        .map_err(|e| FileError::invalid(path, e.to_string()))?;
+    map.check().map_err(|why| FileError::invalid(path, why))?;
+    Ok(map)
+}
+
+/// Writes `cluster.json`.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn save_cluster(path: &Path, map: &ClusterMap) -> Result<(), FileError> {
+    let text = serde_json::to_string_pretty(map)
+        .map_err(|e| FileError::invalid(path, e.to_string()))?;
+    files::write(path, format!("{text}\n").as_bytes())
+}
