@@ -43,10 +43,10 @@ impl<'a> Session<'a> {
     }
 
     /// Runs `work` until it is done or a signal comes.
-    pub(crate) async fn until_signal(
+    pub(crate) async fn until_signal<T, E: From<Error>>(
         &self,
-        work: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<(), Failure> {
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         tokio::select! {
             result = work => result,
             () = self.cancel.cancelled() => Err(Error::Cancelled.into()),

@@ -49,14 +49,36 @@ pub(crate) async fn run(session: &Session<'_>, args: Cp) -> Result<(), Failure> 
 }
 
 async fn one(session: &Session<'_>, transfer: &Transfer, args: &Cp) -> Result<(), Failure> {
-    let job = single_job(&args.source, &args.target)?;
-    session.output.bar.found(1, job.bytes.unwrap_or(0));
-    let target = if job.source.starts_with("s3:") { &job.source } else { &job.target };
-    let failed = Failure::at(target);
-    match execute(transfer, args, &job).await {
+    let mut job = single_job(&args.source, &args.target)?;
+    let work = async {
+        look_up(session, &mut job).await?;
+        session.output.bar.found(1, job.bytes.unwrap_or(0));
+        execute(transfer, args, &job).await
+    };
+    let result = work.await;
+    match result {
         Ok(done) => report(session, args, &job, &done),
-        Err(error) => Err(failed(error)),
+        Err(error) => {
+            let remote = if job.source.starts_with("s3:") { &job.source } else { &job.target };
+            Err(Failure::at(remote)(error))
+        }
     }
+}
+
+/// Finds out the size of an object to read, for the progress bar, and which state of it to read.
+async fn look_up(session: &Session<'_>, job: &mut Job) -> Result<(), Error> {
+    let from = match &job.kind {
+        Kind::Upload { .. } | Kind::UploadStream { .. } => return Ok(()),
+        Kind::Download { from, .. } | Kind::DownloadStream { from } | Kind::Copy { from, .. } => {
+            from
+        }
+    };
+    let info = session.until_signal(session.client.head(from)).await?;
+    job.bytes = Some(info.size);
+    if let Kind::Download { known, .. } = &mut job.kind {
+        *known = Some((info.size, info.etag));
+    }
+    Ok(())
 }
 
 async fn many(session: &Session<'_>, transfer: &Transfer, args: &Cp) -> Result<(), Failure> {
