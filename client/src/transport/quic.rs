@@ -23,6 +23,9 @@ const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 /// The largest head of an answer, in bytes.
 const HEADER_LIMIT: u64 = 64 * 1024;
+/// The largest UDP payload to send or take: what a jumbo frame carries. Discovery finds out whether
+/// the path does.
+const LARGEST_PACKET: u16 = 8952;
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// A server that is silent for so long, keep-alives unanswered, is gone.
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
@@ -60,6 +63,13 @@ struct Connection {
     requests: Requests,
 }
 
+fn open_socket(local: SocketAddr) -> std::io::Result<quinn::Endpoint> {
+    let socket = std::net::UdpSocket::bind(local)?;
+    let mut config = quinn::EndpointConfig::default();
+    config.max_udp_payload_size(LARGEST_PACKET).map_err(std::io::Error::other)?;
+    quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))
+}
+
 impl QuicClient {
     /// `tls` without application protocols set.
     pub(super) fn new(
@@ -85,6 +95,9 @@ impl QuicClient {
             .stream_receive_window(STREAM_WINDOW.into())
             .receive_window(CONNECTION_WINDOW.into())
             .send_window(SEND_WINDOW);
+        let mut discovery = quinn::MtuDiscoveryConfig::default();
+        discovery.upper_bound(LARGEST_PACKET);
+        transport.mtu_discovery_config(Some(discovery));
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
         let pool = Mutex::default();
@@ -156,7 +169,7 @@ impl QuicClient {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = quinn::Endpoint::client(local).map_err(|error| self.failed(error))?;
+        let socket = open_socket(local).map_err(|error| self.failed(error))?;
         let quic = socket
             .connect_with(self.config.clone(), address, self.endpoint.host())
             .map_err(|error| self.failed(error))?
