@@ -1,1 +1,29 @@
-//! placeholder
+//! A Coffer storage node: append-only volumes of sealed shards, and the service that offers them.
+//!
+//! A node sees ciphertext only. It never holds a key, and needs none to check, move or rebuild what
+//! it stores.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`disk`] | the file operations that volumes need, real and faulty |
+//! | [`volume`] | the volumes' format, and what is fsynced before what |
+//! | [`index`] | where each shard is; a cache that the volumes can rebuild |
+//! | [`engine`] | storing, reading, deleting: [`engine::NodeEngine`] |
+//! | [`service`] | the same over QUIC with mutual TLS: [`service::serve`], [`service::NodeClient`] |
+//! | [`config`] | a node's directory and configuration |
+//! | [`testing`] | a disk that fails on demand |
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)
+)]
+
+pub mod config;
+pub mod disk;
+pub mod engine;
+pub mod index;
+pub mod service;
+pub mod testing;
+pub mod volume;
+
+pub use engine::{NodeEngine, NodeOptions, OpenError};

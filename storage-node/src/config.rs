@@ -1,0 +1,109 @@
+//! A node's directory and its configuration.
+//!
+//! ```text
+//! DIR/
+//!   node.toml          node_id, listen, and bounds
+//!   ca.pem             the cluster's authority
+//!   node.pem, .key     the node's certificate
+//!   LOCK               held while a process uses the directory
+//!   volumes/           the shards
+//!   index/             a cache; may be deleted while the node is stopped
+//! ```
+
+use crate::engine::NodeOptions;
+use coffer_core::ids::NodeId;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where things are in a node's directory.
+#[derive(Debug, Clone)]
+pub struct NodeDir(PathBuf);
+
+impl NodeDir {
+    /// The directory `path`.
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
+    /// The index.
+    pub fn index(&self) -> PathBuf {
+        self.0.join("index")
+    }
+
+    /// The lock file.
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("LOCK")
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("node.toml")
+    }
+}
+
+/// `node.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The node's id, 32 hexadecimal digits, as in the cluster map.
+    pub node_id: String,
+    /// Where the shard service listens (UDP).
+    pub listen: SocketAddr,
+    /// Bytes after which a new volume is begun.
+    #[serde(default)]
+    pub volume_size: Option<u64>,
+    /// Bytes of the file system that are left free.
+    #[serde(default)]
+    pub reserve_bytes: Option<u64>,
+}
+
+/// What is wrong with a node's configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", .path.display())]
+pub struct ConfigError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, and how to mend it.
+    pub why: String,
+}
+
+impl NodeConfig {
+    /// Reads `node.toml` of a node's directory.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(dir: &NodeDir) -> Result<Self, ConfigError> {
+        let path = dir.config();
+        let failed = |why: String| ConfigError { path: path.clone(), why };
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            failed(format!("{e}; `coffer-gateway init` makes the directories of a cluster"))
+        })?;
+        toml::from_str(&text).map_err(|e| failed(e.message().to_owned()))
+    }
+
+    /// The node's id.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is not one.
+    pub fn id(&self, dir: &NodeDir) -> Result<NodeId, ConfigError> {
+        self.node_id
+            .parse()
+            .map_err(|e| ConfigError { path: dir.config(), why: format!("node_id: {e}") })
+    }
+
+    /// The engine's options.
+    pub fn options(&self) -> NodeOptions {
+        let defaults = NodeOptions::default();
+        NodeOptions {
+            volume_size: self.volume_size.unwrap_or(defaults.volume_size),
+            reserve_bytes: self.reserve_bytes.unwrap_or(defaults.reserve_bytes),
+            ..defaults
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! [`Disk`] on a directory of a real file system.
+
+use super::{Disk, DiskFile};
+use rustix::fs::{FallocateFlags, FlockOperation};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Parts handed to one `pwritev` call; Linux takes up to 1024.
+const MAX_PARTS: usize = 512;
+
+/// A directory, locked against a second process for as long as the value lives.
+#[derive(Debug)]
+pub struct DirDisk {
+    path: PathBuf,
+    dir: File,
+    _lock: File,
+}
+
+impl DirDisk {
+    /// Opens the directory `path`, making it if needed, and takes the lock file `lock`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process (or another handle in this one) holds the lock; otherwise
+    /// what the file system reports.
+    pub fn open(path: &Path, lock: &Path) -> io::Result<Self> {
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock)?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        std::fs::create_dir_all(path)?;
+        if let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { path: path.to_owned(), dir: File::open(path)?, _lock: lock })
+    }
+
+    fn open_with(&self, name: &str, options: &OpenOptions) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(options.open(self.path.join(name))?)))
+    }
+}
+
+impl Disk for DirDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open_with(name, OpenOptions::new().read(true).write(true).create_new(true))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open_with(name, OpenOptions::new().read(true).write(true))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        std::fs::read_dir(&self.path)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.dir.sync_all()
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        // POSIX counts st_blocks in units of 512 bytes, whatever the file system's block size.
+        Ok(self.0.metadata()?.blocks().saturating_mul(512))
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.0.read_at(&mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
+        let mut slices: Vec<IoSlice<'_>> =
+            parts.iter().filter(|p| !p.is_empty()).map(|p| IoSlice::new(p)).collect();
+        let mut rest = slices.as_mut_slice();
+        while !rest.is_empty() {
+            let run = &rest[..rest.len().min(MAX_PARTS)];
+            match rustix::io::pwritev(&self.0, run, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    offset += n as u64;
+                    IoSlice::advance_slices(&mut rest, n);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(&self.0, flags, offset, len) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_parts_are_written_in_order_and_holes_read_as_zeros() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = DirDisk::open(&dir.path().join("v"), &dir.path().join("LOCK")).unwrap();
+        let file = disk.create("a").unwrap();
+        let data: Vec<u8> = (0..3000u32).flat_map(|i| i.to_le_bytes()).collect();
+        let parts: Vec<&[u8]> = data.chunks(7).collect();
+        file.write_at(&parts, 5000).unwrap();
+        file.sync_data().unwrap();
+        let mut back = vec![0; data.len() + 10];
+        assert_eq!(file.read_at(&mut back, 5000).unwrap(), data.len());
+        assert_eq!(&back[..data.len()], &data);
+        file.punch_hole(8192, 4096).unwrap();
+        assert_eq!(file.size().unwrap(), 17_000);
+        assert_eq!(disk.list().unwrap(), ["a"]);
+        assert!(disk.create("a").is_err());
+        assert!(disk.free_space().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_second_handle_on_the_same_lock_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || DirDisk::open(&dir.path().join("v"), &dir.path().join("LOCK"));
+        let first = open().unwrap();
+        assert_eq!(open().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        assert!(open().is_ok());
+    }
+}

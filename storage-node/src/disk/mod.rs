@@ -1,0 +1,97 @@
+//! The file operations that volumes need, and nothing more.
+//!
+//! Two implementations: [`DirDisk`] is a directory of a real file system; `FaultyDisk` in
+//! [`crate::testing`] keeps files in memory and loses, tears, flips and refuses on demand.
+
+mod dir;
+
+pub use dir::DirDisk;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+/// A flat directory of files.
+pub trait Disk: Send + Sync + fmt::Debug {
+    /// Makes a new, empty file. The name is durable only after [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// `AlreadyExists`, or what the file system reports.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// The names of all files, in no order.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes the names of created files durable.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn sync_dir(&self) -> io::Result<()>;
+
+    /// Bytes that may still be written by this process.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn free_space(&self) -> io::Result<u64>;
+}
+
+/// An open file. Positioned reads and writes only, so that it can be shared among threads.
+pub trait DiskFile: Send + Sync + fmt::Debug {
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Bytes that the file takes on the medium; less than its length where holes were punched.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn allocated(&self) -> io::Result<u64>;
+
+    /// Reads until `buf` is full or the file ends; returns the bytes read.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all `parts`, one after the other, from `offset` on.
+    ///
+    /// # Errors
+    /// What the file system reports; some of the bytes may have been written.
+    fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()>;
+
+    /// Makes the file's content and length durable.
+    ///
+    /// # Errors
+    /// What the file system reports. Whatever was written since the last success must be taken for
+    /// lost then, even if a later call succeeds: the kernel reports a failed write-back once.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Gives the space of a range back to the file system; the range reads as zeros afterwards.
+    /// Does nothing where the file system can't.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn punch_hole(&self, offset: u64, len: u64) -> io::Result<()>;
+}
+
+/// Whether an error says that there is no more space, rather than that the disk is broken.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,264 @@
+//! The node's engine: storing, reading and deleting shards.
+//!
+//! * [`recover`](self::recover): opening: volumes are checked and replayed into the index
+//! * [`writer`](self::writer): the one thread that writes, with group commit
+//! * [`read`](self::read): verified reads
+//! * [`check`](self::check): verifying all that is stored
+
+mod check;
+mod read;
+mod recover;
+mod writer;
+
+pub use check::{CheckReport, check};
+pub use recover::OpenError;
+
+use crate::config::NodeDir;
+use crate::disk::{DirDisk, Disk};
+use crate::index::{Index, SledIndex, Watermark};
+use crate::volume::{VolumeNo, VolumeSet};
+use async_trait::async_trait;
+use bytes::Bytes;
+use coffer_core::ids::NodeId;
+use coffer_core::shard::{
+    BlockRange, MAX_BATCH, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
+};
+use recover::Recovered;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use writer::{Job, Work, Writer};
+
+/// A node's bounds.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// Bytes after which a new volume is begun.
+    pub volume_size: u64,
+    /// Bytes of the file system that are left free.
+    pub reserve_bytes: u64,
+    /// Requests that may wait for the writer.
+    pub queue: usize,
+    /// Bytes of payload that may wait for the writer.
+    pub queue_bytes: usize,
+    /// How long a write waits for its place in the queue before it is answered `Busy`.
+    pub queue_patience: Duration,
+    /// Reads at a time.
+    pub reads: usize,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            volume_size: 1 << 30,
+            reserve_bytes: 64 << 20,
+            queue: 1024,
+            queue_bytes: 64 << 20,
+            queue_patience: Duration::from_secs(5),
+            reads: 64,
+        }
+    }
+}
+
+/// What writer and readers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) node: NodeId,
+    pub(crate) options: NodeOptions,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) volumes: VolumeSet,
+    pub(crate) index: Arc<dyn Index>,
+    /// Corrupt shards found since the start.
+    pub(crate) corrupt: AtomicU64,
+    /// Whether the last write found space.
+    pub(crate) writable: AtomicBool,
+    pub(crate) watermark: Mutex<Watermark>,
+}
+
+impl Shared {
+    pub(crate) fn watermark(&self) -> Watermark {
+        *self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A storage node in this process. Dropping it stops the writer once its queue is done.
+#[derive(Debug)]
+pub struct NodeEngine {
+    shared: Arc<Shared>,
+    jobs: Option<mpsc::Sender<Job>>,
+    queue_bytes: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl NodeEngine {
+    /// Opens the node in `dir`, which is made if need be.
+    ///
+    /// # Errors
+    /// [`OpenError`]: what is wrong with which file, and what to do.
+    pub fn open(dir: &Path, node: NodeId, options: NodeOptions) -> Result<Self, OpenError> {
+        let paths = NodeDir::new(dir);
+        std::fs::create_dir_all(dir).map_err(OpenError::io(dir))?;
+        let disk = DirDisk::open(&paths.volumes(), &paths.lock()).map_err(|source| {
+            if source.kind() == std::io::ErrorKind::WouldBlock {
+                OpenError::InUse(dir.to_owned())
+            } else {
+                OpenError::Io { path: dir.to_owned(), source }
+            }
+        })?;
+        let index = SledIndex::open(&paths.index(), node)?;
+        Self::open_on(node, Arc::new(disk), Arc::new(index), options)
+    }
+
+    /// Opens a node on any disk and index.
+    ///
+    /// # Errors
+    /// As [`NodeEngine::open`].
+    pub fn open_on(
+        node: NodeId,
+        disk: Arc<dyn Disk>,
+        index: Arc<dyn Index>,
+        options: NodeOptions,
+    ) -> Result<Self, OpenError> {
+        let volumes = VolumeSet::default();
+        let Recovered { watermark, active, corrupt } =
+            recover::recover(node, &*disk, &volumes, &*index)?;
+        let shared = Arc::new(Shared {
+            node,
+            disk,
+            volumes,
+            index,
+            corrupt: AtomicU64::new(corrupt),
+            writable: AtomicBool::new(true),
+            watermark: Mutex::new(watermark),
+            options: options.clone(),
+        });
+        let (jobs, queue) = mpsc::channel(options.queue);
+        let writer = Writer::new(shared.clone(), active);
+        let writer = std::thread::Builder::new()
+            .name("volume-writer".into())
+            .spawn(move || writer.run(queue))
+            .map_err(|source| OpenError::Io { path: "a thread".into(), source })?;
+        Ok(Self {
+            shared,
+            jobs: Some(jobs),
+            queue_bytes: Arc::new(Semaphore::new(options.queue_bytes)),
+            reads: Arc::new(Semaphore::new(options.reads)),
+            writer: Some(writer),
+        })
+    }
+
+    /// The node's id.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
+    async fn submit(&self, work: Work, bytes: usize) -> Result<(), ShardError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || ShardError::Unreachable("the node is stopping".into());
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        let bytes = u32::try_from(bytes.min(self.shared.options.queue_bytes)).unwrap_or(u32::MAX);
+        let place = async {
+            let held = self.queue_bytes.clone().acquire_many_owned(bytes).await.ok();
+            let slot = jobs.reserve().await.map_err(|_| stopped())?;
+            slot.send(Job { work, reply, _held: held });
+            Ok(())
+        };
+        match tokio::time::timeout(self.shared.options.queue_patience, place).await {
+            Ok(placed) => placed?,
+            Err(_) => return Err(ShardError::Busy),
+        }
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Runs a read on the blocking pool; a bounded number at a time.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, ShardError> + Send + 'static,
+    ) -> Result<T, ShardError> {
+        let permit = self.reads.clone().acquire_owned().await;
+        let shared = self.shared.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&shared)
+        });
+        done.await.map_err(|e| ShardError::Disk(format!("a reader was lost: {e}")))?
+    }
+}
+
+impl Drop for NodeEngine {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(writer) = self.writer.take() {
+            // It ends with the job at hand, since nobody can send more.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl ShardStore for NodeEngine {
+    async fn put(&self, key: ShardKey, info: ShardInfo, payload: Bytes) -> Result<(), ShardError> {
+        info.check()?;
+        if payload.len() != info.len as usize {
+            let message = format!("{} bytes for a shard of {}", payload.len(), info.len);
+            return Err(ShardError::BadRequest(message));
+        }
+        let bytes = payload.len();
+        self.submit(Work::Put { key, info, payload }, bytes).await
+    }
+
+    async fn get(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
+        self.blocking(move |shared| read::read(shared, key, blocks)).await
+    }
+
+    async fn delete(&self, keys: Vec<ShardKey>) -> Result<(), ShardError> {
+        if keys.len() > MAX_BATCH {
+            let message = format!("{} keys; at most {MAX_BATCH} at a time", keys.len());
+            return Err(ShardError::BadRequest(message));
+        }
+        self.submit(Work::Delete { keys }, 0).await
+    }
+
+    async fn list(
+        &self,
+        after: Option<ShardKey>,
+        limit: u32,
+    ) -> Result<Vec<(ShardKey, ShardInfo)>, ShardError> {
+        let limit = (limit as usize).min(MAX_BATCH);
+        self.blocking(move |shared| {
+            let rows = shared.index.scan(after, limit).map_err(read::index_failed)?;
+            Ok(rows.into_iter().map(|(key, location)| (key, location.info)).collect())
+        })
+        .await
+    }
+
+    async fn stat(&self) -> Result<NodeStat, ShardError> {
+        self.blocking(|shared| {
+            let disk = |e: std::io::Error| ShardError::Disk(e.to_string());
+            let watermark = shared.watermark();
+            let free = shared.disk.free_space().map_err(disk)?;
+            Ok(NodeStat {
+                node: shared.node,
+                shards: watermark.shards,
+                live_bytes: watermark.live_bytes,
+                volume_bytes: shared.volumes.allocated().map_err(disk)?,
+                free_bytes: free.saturating_sub(shared.options.reserve_bytes),
+                corrupt: shared.corrupt.load(Ordering::Relaxed),
+                writable: shared.writable.load(Ordering::Relaxed),
+            })
+        })
+        .await
+    }
+}
+
+/// The volume that is written to.
+#[derive(Debug, Clone)]
+pub(crate) struct Active {
+    pub(crate) no: VolumeNo,
+    pub(crate) file: Arc<dyn crate::disk::DiskFile>,
+    /// Where the next record goes; all before it is durable.
+    pub(crate) end: u64,
+}

@@ -1,0 +1,99 @@
+//! Where each shard is: a cache of what the volumes say.
+//!
+//! Entries change together with a [`Watermark`], which says how far into the volumes they go. After
+//! a crash the volumes are replayed from there. An index that is missing, damaged or somebody
+//! else's is thrown away and built anew.
+
+mod memory;
+mod sled_index;
+
+pub use memory::MemoryIndex;
+pub use sled_index::SledIndex;
+
+use crate::volume::VolumeNo;
+use coffer_core::shard::{ShardInfo, ShardKey};
+use serde::{Deserialize, Serialize};
+
+/// Where a shard's record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// The volume's number.
+    pub volume: u32,
+    /// The record's first byte within the volume.
+    pub offset: u64,
+    /// The shard's shape.
+    pub info: ShardInfo,
+}
+
+impl Location {
+    /// The volume.
+    pub fn volume(&self) -> VolumeNo {
+        VolumeNo(self.volume)
+    }
+}
+
+/// How far into the volumes the index goes, and totals up to there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// The volume.
+    pub volume: u32,
+    /// All records of that volume before this offset, and all of earlier volumes, are indexed.
+    pub offset: u64,
+    /// The sequence number of the next record.
+    pub next_seq: u64,
+    /// Shards in the index.
+    pub shards: u64,
+    /// Bytes of their payloads.
+    pub live_bytes: u64,
+}
+
+/// A change of one entry: its new location, or `None` when the shard is deleted.
+pub type Change = (ShardKey, Option<Location>);
+
+/// The index failed. The volumes are not affected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("index: {0}")]
+pub struct IndexError(pub String);
+
+/// A map from shards to locations.
+pub trait Index: Send + Sync + std::fmt::Debug {
+    /// Where a shard is.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it can't be read.
+    fn get(&self, key: ShardKey) -> Result<Option<Location>, IndexError>;
+
+    /// Applies changes and the watermark, all or nothing. Need not be durable.
+    ///
+    /// # Errors
+    /// [`IndexError`] when nothing was changed.
+    fn apply(&self, changes: &[Change], watermark: Watermark) -> Result<(), IndexError>;
+
+    /// How far the index goes; `None` if it is new.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it can't be read.
+    fn watermark(&self) -> Result<Option<Watermark>, IndexError>;
+
+    /// Entries in key order, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it can't be read.
+    fn scan(
+        &self,
+        after: Option<ShardKey>,
+        limit: usize,
+    ) -> Result<Vec<(ShardKey, Location)>, IndexError>;
+
+    /// Forgets everything.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it can't.
+    fn clear(&self) -> Result<(), IndexError>;
+
+    /// Writes what is only in memory; makes the next start faster.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it can't be written.
+    fn flush(&self) -> Result<(), IndexError>;
+}

@@ -1,0 +1,7 @@
+//! Test doubles, public so that the tests of other crates can break a node's disk too.
+//!
+//! Nothing here is used by the node itself.
+
+mod faulty_disk;
+
+pub use faulty_disk::FaultyDisk;
