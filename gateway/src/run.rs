@@ -1,1 +1,264 @@
-//! Being written.
+//! Putting it all together: one gateway before remote nodes, or a whole cluster in one process.
+//! Both are the same code; only the doors to the nodes differ.
+
+use crate::auth::access::Access;
+use crate::auth::keys::AccessKey;
+use crate::auth::{KeyRing, Tokens};
+use crate::catalog::CatalogHandle;
+use crate::engine::gc::{self, GcConfig};
+use crate::engine::keys::MasterKey;
+use crate::engine::nodes::NodeSet;
+use crate::engine::{Engine, EngineConfig};
+use crate::http::front::{Front, TokenRoute};
+use crate::http::tls::ServerTls;
+use crate::http::{Server, Sockets};
+use crate::s3::{CofferS3, Settings, now_ms};
+use crate::setup::config::{self, GatewayConfig};
+use crate::setup::files::{self, FileError};
+use crate::setup::init::{self, GatewayDir};
+use coffer_core::catalog::CatalogError;
+use coffer_core::ids::NodeId;
+use coffer_core::placement::ClusterMap;
+use coffer_core::shard::ShardStore;
+use coffer_node::service::{MutualTls, NodeClient, TlsError};
+use coffer_node::{NodeEngine, NodeOptions, OpenError};
+use s3s::service::S3ServiceBuilder;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a gateway can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file is missing, exposed, or not what it should be.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The catalog can't be opened.
+    #[error("{}: {source}", .path.display())]
+    Catalog {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        source: CatalogError,
+    },
+    /// A storage node in this process can't be opened.
+    #[error(transparent)]
+    Node(#[from] OpenError),
+    /// The certificate for the storage nodes can't be used.
+    #[error(transparent)]
+    NodeTls(#[from] TlsError),
+    /// The address can't be listened on.
+    #[error("can't listen on {listen} (TCP and UDP): {source}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file has no use for what it says.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// A gateway that is serving.
+#[derive(Debug)]
+pub struct Gateway {
+    server: Server,
+    collector: tokio::task::JoinHandle<()>,
+    paths: GatewayDir,
+    address: SocketAddr,
+    endpoint: String,
+    root: AccessKey,
+}
+
+impl Gateway {
+    /// Starts a gateway from its directory, with storage nodes over the network.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn serve(dir: &Path, listen: Option<SocketAddr>) -> Result<Self, StartError> {
+        let paths = GatewayDir::new(dir);
+        let tls = MutualTls::load(dir, "gateway")?;
+        let client = NodeClient::new(&tls)?;
+        let map = config::load_cluster(&paths.file("cluster.json"))?;
+        let stores = map
+            .nodes
+            .iter()
+            .map(|n| (n.id, Arc::new(client.node(n.id, &n.address)) as Arc<dyn ShardStore>))
+            .collect();
+        Self::start(paths, map, stores, listen).await
+    }
+
+    async fn start(
+        paths: GatewayDir,
+        map: ClusterMap,
+        stores: HashMap<NodeId, Arc<dyn ShardStore>>,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, StartError> {
+        let settings = GatewayConfig::load(&paths.file("gateway.toml"))?;
+        let code = settings.code().map_err(|e| StartError::Config(e.to_string()))?;
+        if map.nodes.len() < code.k() {
+            return Err(StartError::Config(format!(
+                "code {code} needs at least {} storage nodes, cluster.json has {}; choose a smaller code in gateway.toml or add nodes",
+                code.k(),
+                map.nodes.len()
+            )));
+        }
+        let keys = KeyRing::load(&paths.file("keys.toml"))?;
+        let token_path = paths.file("token.key");
+        let tokens = Tokens::from_hex(&files::read_secret(&token_path)?)
+            .map_err(|why| FileError::invalid(&token_path, why))?;
+        let tokens = Arc::new(tokens);
+        let master = paths.master_key()?;
+        let catalog = open_catalog(&paths, &master).await?;
+        let nodes = NodeSet::new(map, stores).map_err(StartError::Config)?;
+        let engine_config = EngineConfig {
+            memory_bytes: settings.memory_mib.saturating_mul(1024 * 1024),
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(engine_config, nodes);
+        let s3 = CofferS3::new(
+            engine.clone(),
+            catalog.clone(),
+            MasterKey::new(&master),
+            Settings { code, region: settings.region.clone() },
+        );
+        let mut service = S3ServiceBuilder::new(s3);
+        service.set_auth(keys.clone());
+        service.set_access(Access::new(keys.clone()));
+        service.set_route(TokenRoute::new(tokens.clone(), keys));
+
+        let listen = listen.unwrap_or(settings.listen);
+        let failed = |source| StartError::Listen { listen, source };
+        let sockets = Sockets::bind(listen).map_err(failed)?;
+        let address = sockets.address();
+        let tls = ServerTls::load(&paths.file("gateway.pem"), &paths.file("gateway.key"))?;
+        let front =
+            Arc::new(Front::new(service.build(), tokens, settings.max_requests, address.port()));
+        let server = Server::start(sockets, &tls, front).map_err(failed)?;
+        let grace = Duration::from_secs(settings.garbage_grace_seconds);
+        let collector =
+            gc::spawn(engine, catalog, GcConfig { grace, ..GcConfig::default() }, now_ms);
+
+        let endpoint = format!("https://{}", reachable(address));
+        let root = paths.root_key()?;
+        init::write_client_profile(&paths, &endpoint, &settings.region)?;
+        Ok(Self { server, collector, paths, address, endpoint, root })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL for clients on this machine.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The certificate that clients must trust.
+    pub fn ca_file(&self) -> PathBuf {
+        self.paths.file("ca.pem")
+    }
+
+    /// The profile for `coffer --config`.
+    pub fn client_profile(&self) -> PathBuf {
+        self.paths.file("client.toml")
+    }
+
+    /// The key that may do everything.
+    pub fn root_key(&self) -> &AccessKey {
+        &self.root
+    }
+
+    /// Lets requests at hand end, then stops.
+    pub async fn stop(self) {
+        self.server.stop().await;
+        self.collector.abort();
+    }
+}
+
+/// sled gives its lock up a moment after its last user is gone: a gateway that is restarted in the
+/// same process, or right after a kill, may have to wait for it.
+async fn open_catalog(
+    paths: &GatewayDir,
+    master: &coffer_core::seal::Key,
+) -> Result<CatalogHandle, StartError> {
+    let path = paths.catalog();
+    for _ in 0..20 {
+        match CatalogHandle::open(&path, master) {
+            Err(CatalogError::Kv(error)) if error.to_string().contains("lock") => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            outcome => return outcome.map_err(|source| StartError::Catalog { path, source }),
+        }
+    }
+    CatalogHandle::open(&path, master).map_err(|source| StartError::Catalog { path, source })
+}
+
+/// An address that a client on this machine can use: not "any".
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(a) if a.ip().is_unspecified() => ([127, 0, 0, 1], a.port()).into(),
+        SocketAddr::V6(a) if a.ip().is_unspecified() => ([127, 0, 0, 1], a.port()).into(),
+        other => other,
+    }
+}
+
+/// How an embedded cluster is started.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// Where S3 is served; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Storage nodes, when the cluster is made; later starts keep their number.
+    pub nodes: usize,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), nodes: 6 }
+    }
+}
+
+/// A gateway and its storage nodes in one process, under one directory.
+#[derive(Debug)]
+pub struct Embedded {
+    gateway: Gateway,
+}
+
+impl Embedded {
+    /// Starts the cluster in `dir`, making it on the first start.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(dir: &Path, options: EmbeddedOptions) -> Result<Self, StartError> {
+        let first = GatewayConfig::new(options.listen);
+        let nodes = options.nodes;
+        let paths =
+            init::init_gateway(dir, &first, || init::new_nodes(std::iter::repeat_n(None, nodes)))?;
+        let map = config::load_cluster(&paths.file("cluster.json"))?;
+        let mut stores: HashMap<NodeId, Arc<dyn ShardStore>> = HashMap::new();
+        for entry in &map.nodes {
+            let dir = dir.join(&entry.name);
+            let engine = NodeEngine::open(&dir, entry.id, NodeOptions::default())?;
+            stores.insert(entry.id, Arc::new(engine));
+        }
+        let gateway = Gateway::start(paths, map, stores, Some(options.listen)).await?;
+        Ok(Self { gateway })
+    }
+
+    /// Stops the cluster.
+    pub async fn stop(self) {
+        self.gateway.stop().await;
+    }
+}
+
+impl std::ops::Deref for Embedded {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.gateway
+    }
+}

@@ -6,8 +6,8 @@ mod support {
     pub(crate) mod processes;
 }
 
-use coffer_client::object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 use coffer_client::object_store::path::Path;
+use coffer_client::object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,8 +68,13 @@ async fn get_soon(store: &dyn ObjectStore, key: &str) -> Vec<u8> {
     .await
 }
 
-const OBJECTS: [(&str, usize); 5] =
-    [("inline", 100), ("small", 3000), ("medium", 100_000), ("edge", 4 * 1024 * 1024 + 1), ("large", 20_000_000)];
+const OBJECTS: [(&str, usize); 5] = [
+    ("inline", 100),
+    ("small", 3000),
+    ("medium", 100_000),
+    ("edge", 4 * 1024 * 1024 + 1),
+    ("large", 20_000_000),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_two_nodes_may_die_and_with_three_gone_it_says_so_and_comes_back() {
@@ -84,7 +89,10 @@ async fn any_two_nodes_may_die_and_with_three_gone_it_says_so_and_comes_back() {
         cluster.kill_node(a);
         cluster.kill_node(b);
         for (key, len) in OBJECTS {
-            assert!(get(&*store, key).await.unwrap() == content(key, len), "{key} without {a}, {b}");
+            assert!(
+                get(&*store, key).await.unwrap() == content(key, len),
+                "{key} without {a}, {b}"
+            );
         }
         let new = format!("written without {a} and {b}");
         put(&*store, &new, 1_000_000).await.unwrap_or_else(|e| panic!("{e} {}", cluster.logs()));
@@ -174,7 +182,10 @@ async fn kill_9_at_random_moments_loses_nothing_that_was_acknowledged() {
     assert!(acknowledged.len() > rounds as usize, "hardly anything was written");
     let store = cluster.client().bucket("data").unwrap();
     for (key, len) in &acknowledged {
-        assert!(get_soon(&*store, key).await == content(key, *len), "{key} is not what was acknowledged");
+        assert!(
+            get_soon(&*store, key).await == content(key, *len),
+            "{key} is not what was acknowledged"
+        );
     }
     // Whatever else is visible is whole: an upload whose answer was lost.
     let visible: Vec<_> = store.list(None).try_collect().await.unwrap();
@@ -196,8 +207,7 @@ async fn a_flipped_byte_is_read_around_and_no_plaintext_is_on_any_disk() {
     client.create_bucket("data").await.unwrap();
     let store = client.bucket("data").unwrap();
     let marker = b"the-known-plaintext-marker-";
-    let bodies: Vec<Vec<u8>> =
-        [20, 200, 3_000, 40_000].iter().map(|n| marker.repeat(*n)).collect();
+    let bodies: Vec<Vec<u8>> = [20, 200, 3_000, 40_000].iter().map(|n| marker.repeat(*n)).collect();
     for (i, body) in bodies.iter().enumerate() {
         let payload = PutPayload::from(body.clone());
         store.put(&Path::from(format!("o{i}")), payload).await.unwrap();
@@ -282,7 +292,9 @@ async fn a_gateway_stays_small_while_a_2_gib_object_goes_through() {
     }
     assert_eq!(at, PIECE * PIECES);
     let after_get = peak_rss_mib(cluster.gateway_pid());
-    println!("peak RSS of the gateway: {after_put} MiB after PUT, {after_get} MiB after GET of 2 GiB");
+    println!(
+        "peak RSS of the gateway: {after_put} MiB after PUT, {after_get} MiB after GET of 2 GiB"
+    );
     assert!(after_get < 300, "{after_get} MiB");
 }
 

@@ -53,8 +53,9 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = NodeConfig::load(&dir)?;
     let node = config.id(&dir)?;
     if let Some(Command::Check) = args.command {
-        let disk = DirDisk::open(&dir.volumes(), &dir.lock())
-            .with_context(|| format!("{} can't be opened; is the node running?", args.data.display()))?;
+        let disk = DirDisk::open(&dir.volumes(), &dir.lock()).with_context(|| {
+            format!("{} can't be opened; is the node running?", args.data.display())
+        })?;
         let report = engine::check(node, &disk)?;
         println!("{}", serde_json::to_string(&report)?);
         return Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -112,10 +112,14 @@ fn needs(operation: &str) -> Option<(&'static [Verb], On)> {
         "ListObjects" | "ListObjectsV2" => (&[List], On::Listing),
         "ListMultipartUploads" => (&[List, Write], On::Listing),
         "GetObject" | "HeadObject" => (&[Read], On::Object),
-        "PutObject" | "CopyObject" | "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy"
-        | "CompleteMultipartUpload" | "AbortMultipartUpload" | "ListParts" => {
-            (&[Write], On::Object)
-        }
+        "PutObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload"
+        | "ListParts" => (&[Write], On::Object),
         "DeleteObject" => (&[Delete], On::Object),
         // Each key is checked by itself; here only that there may be any.
         "DeleteObjects" => (&[Delete], On::Bucket),
@@ -205,7 +209,10 @@ mod tests {
             bucket: if b.is_empty() { None } else { bucket(b) },
             prefix: p.map(str::to_owned),
         };
-        let holder = Identity::of_key("x".into(), vec![grant(&[Verb::Read, Verb::List], "data", Some("a/"))]);
+        let holder = Identity::of_key(
+            "x".into(),
+            vec![grant(&[Verb::Read, Verb::List], "data", Some("a/"))],
+        );
         assert!(holder.may_hand_on(&grant(&[Verb::Read], "data", Some("a/b"))));
         assert!(!holder.may_hand_on(&grant(&[Verb::Read], "data", None)));
         assert!(!holder.may_hand_on(&grant(&[Verb::Read], "", Some("a/"))));

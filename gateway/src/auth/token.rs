@@ -109,7 +109,8 @@ impl Tokens {
         ];
         for (i, grant) in (0u64..).zip(grants) {
             facts.extend(grant.verbs.iter().map(|v| ("verb", vec![number(i), text(v.as_str())])));
-            facts.extend(grant.bucket.iter().map(|b| ("bucket", vec![number(i), text(b.as_str())])));
+            facts
+                .extend(grant.bucket.iter().map(|b| ("bucket", vec![number(i), text(b.as_str())])));
             facts.extend(grant.prefix.iter().map(|p| ("prefix", vec![number(i), text(p)])));
         }
         let mut builder = BiscuitBuilder::new();
@@ -216,10 +217,8 @@ impl Checks {
     /// Whether all checks of the token hold for a request.
     pub fn hold(&self, verb: Verb, target: Target<'_>, now: SystemTime) -> bool {
         let text = |s: &str| Term::Str(s.to_owned());
-        let mut facts = vec![
-            ("operation", text(verb.as_str())),
-            ("time", Term::Date(seconds(now))),
-        ];
+        let mut facts =
+            vec![("operation", text(verb.as_str())), ("time", Term::Date(seconds(now)))];
         match target {
             Target::Cluster => {}
             Target::Bucket(bucket) => facts.push(("bucket", text(bucket.as_str()))),
@@ -292,8 +291,7 @@ mod tests {
         let tokens = tokens();
         let token = issue(&tokens, &[Verb::Read]);
         let identity = tokens.verify(&token, at(999)).unwrap();
-        let (data, other) =
-            (BucketName::new("data").unwrap(), BucketName::new("other").unwrap());
+        let (data, other) = (BucketName::new("data").unwrap(), BucketName::new("other").unwrap());
         let (inside, outside) =
             (ObjectKey::new("mnist/0.tar").unwrap(), ObjectKey::new("secret").unwrap());
         assert!(identity.may_at(Verb::Read, Target::Object(&data, &inside), at(999)));
@@ -329,7 +327,8 @@ mod tests {
         let shorter = append("check if time($t), $t < 1970-01-01T00:00:05Z");
         assert!(!may(&shorter, Verb::Read, Target::Object(&data, &train)));
 
-        let greedy = append(r#"verb(0, "write"); verb(1, "admin"); bucket(1, "other"); expires(99999)"#);
+        let greedy =
+            append(r#"verb(0, "write"); verb(1, "admin"); bucket(1, "other"); expires(99999)"#);
         assert!(!may(&greedy, Verb::Write, Target::Object(&data, &train)));
         assert!(!may(&greedy, Verb::Admin, Target::Cluster));
         assert!(may(&greedy, Verb::Read, Target::Object(&data, &train)));

@@ -83,15 +83,19 @@ impl S3Route for TokenRoute {
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let caller = self.caller(&request).ok_or_else(denied)?;
         if request.uri.path() != TOKENS {
-            return Err(s3(S3ErrorCode::NotImplemented, "There is no such administrative request."));
+            return Err(s3(
+                S3ErrorCode::NotImplemented,
+                "There is no such administrative request.",
+            ));
         }
         if request.method != Method::POST {
             return Err(s3(S3ErrorCode::MethodNotAllowed, "Tokens are issued by POST."));
         }
         let body = Limited::new(request.input, MAX_BODY).collect().await;
         let body = body.map_err(|_| s3(S3ErrorCode::InvalidRequest, "The body can't be read."))?;
-        let wanted: TokenRequest = serde_json::from_slice(&body.to_bytes())
-            .map_err(|e| s3(S3ErrorCode::InvalidRequest, format!("The body is not as it should be: {e}.")))?;
+        let wanted: TokenRequest = serde_json::from_slice(&body.to_bytes()).map_err(|e| {
+            s3(S3ErrorCode::InvalidRequest, format!("The body is not as it should be: {e}."))
+        })?;
         let ttl = wanted.ttl_seconds.unwrap_or(DEFAULT_TTL);
         if !(1..=MAX_TTL).contains(&ttl) {
             let message = format!("ttl_seconds must be between 1 and {MAX_TTL}.");
@@ -114,18 +118,18 @@ impl S3Route for TokenRoute {
             s3(S3ErrorCode::InternalError, "The token could not be made.")
         })?;
         tracing::info!(token = %id, name, by = caller.name(), ttl, "token issued");
-        let expires = OffsetDateTime::from_unix_timestamp(i64::try_from(expires).unwrap_or(i64::MAX))
-            .ok()
-            .and_then(|t| t.format(&Rfc3339).ok())
-            .unwrap_or_default();
+        let expires =
+            OffsetDateTime::from_unix_timestamp(i64::try_from(expires).unwrap_or(i64::MAX))
+                .ok()
+                .and_then(|t| t.format(&Rfc3339).ok())
+                .unwrap_or_default();
         let answer = TokenAnswer { token, id: id.to_string(), expires };
         let json = serde_json::to_string(&answer)
             .map_err(|_| s3(S3ErrorCode::InternalError, "The answer could not be written."))?;
         let mut response = S3Response::new(Body::from(json));
-        response.headers.insert(
-            http::header::CONTENT_TYPE,
-            http::HeaderValue::from_static("application/json"),
-        );
+        response
+            .headers
+            .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
         Ok(response)
     }
 }

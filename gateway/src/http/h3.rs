@@ -147,4 +147,3 @@ async fn send_response(
     }
     send.finish().await
 }
-

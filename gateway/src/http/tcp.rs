@@ -98,9 +98,7 @@ impl Connections {
         let front = self.front.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let front = front.clone();
-            async move {
-                Ok::<Response<Body>, Infallible>(front.answer(request.map(Body::from)).await)
-            }
+            async move { Ok::<Response<Body>, Infallible>(front.answer(request.map(Body::from)).await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);

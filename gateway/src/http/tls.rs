@@ -21,10 +21,9 @@ impl ServerTls {
     /// [`FileError`] when a file can't be read, is exposed, or is not what it should be.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, FileError> {
         let text = files::read(certificate)?;
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(text.as_bytes())
-                .collect::<Result<_, _>>()
-                .map_err(|e| FileError::invalid(certificate, e.to_string()))?;
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(text.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|e| FileError::invalid(certificate, e.to_string()))?;
         let secret = files::read_secret(key)?;
         let private = PrivateKeyDer::from_pem_slice(secret.as_bytes())
             .map_err(|e| FileError::invalid(key, e.to_string()))?;

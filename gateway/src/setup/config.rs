@@ -108,7 +108,7 @@ pub fn load_cluster(path: &Path) -> Result<ClusterMap, FileError> {
 /// # Errors
 /// [`FileError::Io`].
 pub fn save_cluster(path: &Path, map: &ClusterMap) -> Result<(), FileError> {
-    let text = serde_json::to_string_pretty(map)
-        .map_err(|e| FileError::invalid(path, e.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(map).map_err(|e| FileError::invalid(path, e.to_string()))?;
     files::write(path, format!("{text}\n").as_bytes())
 }

@@ -97,14 +97,13 @@ pub fn init_gateway(
     let keys = paths.file("keys.toml");
     if !keys.exists() {
         let file = KeyFile { key: vec![new_root_key(&keys)?] };
-        let text =
-            toml::to_string(&file).map_err(|e| FileError::invalid(&keys, e.to_string()))?;
+        let text = toml::to_string(&file).map_err(|e| FileError::invalid(&keys, e.to_string()))?;
         files::write_secret(&keys, text.as_bytes())?;
     }
     let toml_path = paths.file("gateway.toml");
     if !toml_path.exists() {
-        let text = toml::to_string(config)
-            .map_err(|e| FileError::invalid(&toml_path, e.to_string()))?;
+        let text =
+            toml::to_string(config).map_err(|e| FileError::invalid(&toml_path, e.to_string()))?;
         files::write(&toml_path, text.as_bytes())?;
     }
     let authority = Authority::load_or_create(dir)?;

@@ -83,7 +83,8 @@ pub(super) fn recover(
     for (i, no) in numbers.iter().enumerate() {
         let Some(file) = volumes.get(*no) else { continue };
         let last = i + 1 == numbers.len();
-        tail = replay.volume(*no, &*file, last).map_err(OpenError::io(Path::new(&no.file_name())))?;
+        tail =
+            replay.volume(*no, &*file, last).map_err(OpenError::io(Path::new(&no.file_name())))?;
     }
     let active = match (numbers.last(), tail) {
         (Some(no), Tail::Clean { end }) if headers_sound => {

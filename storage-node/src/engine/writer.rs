@@ -95,13 +95,25 @@ impl Writer {
             match &job.work {
                 Work::Put { key, info, payload } => {
                     let kind = Kind::Shard { key: *key, info: *info };
-                    staged.push(self.stage(&active, &mut end, &mut watermark.next_seq, kind, payload));
+                    staged.push(self.stage(
+                        &active,
+                        &mut end,
+                        &mut watermark.next_seq,
+                        kind,
+                        payload,
+                    ));
                 }
                 Work::Delete { keys } => {
                     for key in keys {
                         let kind = Kind::Tombstone { key: *key };
                         let none = Bytes::new();
-                        staged.push(self.stage(&active, &mut end, &mut watermark.next_seq, kind, &none));
+                        staged.push(self.stage(
+                            &active,
+                            &mut end,
+                            &mut watermark.next_seq,
+                            kind,
+                            &none,
+                        ));
                     }
                 }
             }
@@ -118,8 +130,7 @@ impl Writer {
         watermark.offset = end;
         let dead = self.replaced(&changes)?;
         let index_failed = |e: crate::index::IndexError| ShardError::Disk(e.to_string());
-        let watermark =
-            count(&*self.shared.index, &changes, watermark).map_err(index_failed)?;
+        let watermark = count(&*self.shared.index, &changes, watermark).map_err(index_failed)?;
         self.shared.index.apply(&changes, watermark).map_err(index_failed)?;
         *self.shared.watermark.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
         self.active = Some(Active { end, ..active });

@@ -50,7 +50,12 @@ impl Index for MemoryIndex {
     ) -> Result<Vec<(ShardKey, Location)>, IndexError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.lock();
-        Ok(state.entries.range((from, Bound::Unbounded)).take(limit).map(|(k, v)| (*k, *v)).collect())
+        Ok(state
+            .entries
+            .range((from, Bound::Unbounded))
+            .take(limit)
+            .map(|(k, v)| (*k, *v))
+            .collect())
     }
 
     fn clear(&self) -> Result<(), IndexError> {

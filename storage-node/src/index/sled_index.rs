@@ -38,11 +38,8 @@ impl SledIndex {
     }
 
     fn try_open(dir: &Path, node: NodeId) -> Result<Self, IndexError> {
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .open()
-            .map_err(failed)?;
+        let db =
+            sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open().map_err(failed)?;
         // A tree of the node's own: an index that was copied from another node looks empty.
         let entries = db.open_tree(node.as_bytes()).map_err(failed)?;
         Ok(Self { db, entries })

@@ -49,7 +49,8 @@ impl NodeClient {
     /// [`TlsError`] when the certificate can't be used, or no socket can be had.
     pub fn new(tls: &MutualTls) -> Result<Self, TlsError> {
         let config = tls.client()?;
-        let failed = |e: std::io::Error| TlsError { path: "a UDP socket".into(), why: e.to_string() };
+        let failed =
+            |e: std::io::Error| TlsError { path: "a UDP socket".into(), why: e.to_string() };
         // Where there is no IPv6, IPv4 must do.
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))
             .or_else(|_| UdpSocket::bind(("0.0.0.0", 0)))
@@ -100,7 +101,10 @@ impl RemoteNode {
                 link.connection = None;
                 Err(match failed {
                     Ok(Err(error)) => error,
-                    _ => unreachable(format!("no connection within {} ms", CONNECT_TIMEOUT.as_millis())),
+                    _ => unreachable(format!(
+                        "no connection within {} ms",
+                        CONNECT_TIMEOUT.as_millis()
+                    )),
                 })
             }
         }
@@ -120,16 +124,17 @@ impl RemoteNode {
             .ok_or_else(|| unreachable(format!("{} has no usable address", self.address)))?;
         Ok(match address {
             // A socket for both takes IPv4 addresses in IPv6 form.
-            SocketAddr::V4(v4) if wide => {
-                SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))
-            }
+            SocketAddr::V4(v4) if wide => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
             other => other,
         })
     }
 
-    async fn call(&self, request: Request, payload: Bytes) -> Result<(Response, Bytes), ShardError> {
-        let header =
-            wire::encode(&request).map_err(|e| ShardError::BadRequest(e.to_string()))?;
+    async fn call(
+        &self,
+        request: Request,
+        payload: Bytes,
+    ) -> Result<(Response, Bytes), ShardError> {
+        let header = wire::encode(&request).map_err(|e| ShardError::BadRequest(e.to_string()))?;
         let connection = self.connection().await?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(unreachable)?;
         let write = async {

@@ -28,7 +28,11 @@ pub struct Service {
 ///
 /// # Errors
 /// When the address can't be bound or the certificates do not fit.
-pub fn serve(store: Arc<dyn ShardStore>, tls: &MutualTls, listen: SocketAddr) -> io::Result<Service> {
+pub fn serve(
+    store: Arc<dyn ShardStore>,
+    tls: &MutualTls,
+    listen: SocketAddr,
+) -> io::Result<Service> {
     let config = tls.server().map_err(io::Error::other)?;
     let socket = UdpSocket::bind(listen)?;
     let runtime = Arc::new(quinn::TokioRuntime);
