@@ -24,7 +24,7 @@ impl Default for RetryPolicy {
             retries: 6,
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(4),
-            give_up_after: Duration::from_secs(60),
+            give_up_after: Duration::from_secs(180),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod s3;
 
 use bytes::Bytes;
+use coffer_client::object_store::GetOptions;
 use coffer_client::transfer::ByteRange;
 use coffer_client::{
     Client, ClientOptions, Credentials, Error, ErrorKind, Http3, Profile, RetryPolicy, S3Url,
@@ -39,7 +40,8 @@ fn client(server: &FakeS3) -> Client {
 }
 
 fn transfer(server: &FakeS3) -> Transfer {
-    let options = TransferOptions { part_bytes: PART as u64, memory_bytes: 4 * PART as u64 };
+    let part = PART as u64;
+    let options = TransferOptions { part_bytes: part, memory_bytes: 4 * part, copy_bytes: part };
     Transfer::new(client(server), options)
 }
 
@@ -215,6 +217,27 @@ async fn copies_keep_the_type_and_cross_buckets() {
 }
 
 #[tokio::test]
+async fn large_objects_are_copied_in_parts_of_one_state() {
+    let (server, _folder) = bucket().await;
+    let (transfer, whole) = (transfer(&server), data(3 * PART + 5));
+    server.put("data", "k", whole.clone());
+    let done = transfer.copy(&url("s3://data/k"), &url("s3://data/copy")).await.unwrap();
+    let copy = server.get("data", "copy").unwrap();
+    assert!(copy.data == whole);
+    assert_eq!(
+        (copy.content_type.as_str(), done.etag),
+        ("application/octet-stream", Some(copy.etag))
+    );
+
+    server.state().faults =
+        vec![("PUT /data/copy?partNumber=3".to_owned(), 412, "PreconditionFailed")];
+    let result = transfer.copy(&url("s3://data/k"), &url("s3://data/copy")).await;
+    assert!(matches!(result, Err(Error::ObjectChanged(_))), "{result:?}");
+    let state = server.state();
+    assert_eq!((state.aborted, state.uploads.len()), (1, 0));
+}
+
+#[tokio::test]
 async fn errors_tell_code_message_and_request() {
     let (server, _folder) = bucket().await;
     let client = client(&server);
@@ -226,8 +249,7 @@ async fn errors_tell_code_message_and_request() {
     // The same through object_store.
     let store = client.bucket("data").unwrap();
     server.state().faults = vec![("GET /data/k".to_owned(), 403, "ExpiredToken")];
-    let error =
-        store.get_opts(&"k".into(), coffer_client::object_store::GetOptions::default()).await;
+    let error = store.get_opts(&"k".into(), GetOptions::default()).await;
     let error = Error::from(error.unwrap_err());
     assert_eq!(error.to_string(), "ExpiredToken: as told (request r-1)");
     assert!(error.hint().unwrap().contains("coffer token create"));
@@ -239,10 +261,15 @@ async fn errors_tell_code_message_and_request() {
         ..self::client(&gone).profile().clone()
     };
     let options = ClientOptions { retry: RetryPolicy::none(), ..ClientOptions::default() };
-    let error =
-        Client::with_options(unreachable, options).unwrap().list_buckets().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.hint().unwrap().contains("gateway runs"), "{error}");
+    let client = Client::with_options(unreachable, options).unwrap();
+    let ours = client.list_buckets().await.unwrap_err();
+    let head = GetOptions { head: true, ..GetOptions::default() };
+    let store = client.bucket("data").unwrap();
+    let theirs = Error::from(store.get_opts(&"k".into(), head).await.unwrap_err());
+    for error in [ours, theirs] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.hint().unwrap().contains("gateway runs"), "{error}");
+    }
 }
 
 fn free_address() -> std::net::SocketAddr {

@@ -170,8 +170,10 @@ impl Answer {
     /// The body as an XML document. S3 can put an error into an answer that began with success.
     pub(crate) fn xml<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
         let text = self.text()?;
-        if let Some(error) = S3Error::find_in_text(500, text)
-            && !text.contains("<DeleteResult")
+        // Past the declaration, if there is one.
+        let root = text.split_once("?>").map_or(text, |(_, root)| root).trim_start();
+        if root.starts_with("<Error")
+            && let Some(error) = S3Error::find_in_text(500, root)
         {
             return Err(error.into());
         }

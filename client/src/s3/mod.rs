@@ -11,7 +11,7 @@ mod list;
 mod token;
 
 pub use buckets::Bucket;
-pub(crate) use copy::COPY_LIMIT;
+pub(crate) use copy::PartCopy;
 pub use delete::DeleteFailure;
 pub use error::{S3Code, S3Error};
 pub use head::ObjectInfo;

@@ -34,12 +34,15 @@ pub struct TransferOptions {
     pub part_bytes: u64,
     /// Bytes that may be in memory for all transfers together.
     pub memory_bytes: u64,
+    /// Objects above this size are copied by the gateway in parts of this size, side by side, so
+    /// that no single request takes long.
+    pub copy_bytes: u64,
 }
 
 impl Default for TransferOptions {
-    /// 8 MiB parts, sixteen of them at a time.
+    /// 8 MiB parts, sixteen of them at a time; copies in parts of 256 MiB.
     fn default() -> Self {
-        Self { part_bytes: 8 * MIB, memory_bytes: 128 * MIB }
+        Self { part_bytes: 8 * MIB, memory_bytes: 128 * MIB, copy_bytes: 256 * MIB }
     }
 }
 

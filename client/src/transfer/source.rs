@@ -1,11 +1,7 @@
 //! Where the parts of an upload come from.
 
-use super::store_path;
-use crate::client::Client;
 use crate::error::Error;
-use crate::url::S3Url;
 use bytes::{Bytes, BytesMut};
-use object_store::{GetOptions, GetRange, ObjectStore};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -119,46 +115,6 @@ impl<R: AsyncRead + Unpin + Send> Source for StreamSource<R> {
                 return Ok((!data.is_empty()).then(|| data.freeze()));
             }
         }
-    }
-}
-
-/// An object, read from its gateway; for copies that the gateway does not make by itself.
-pub(super) struct ObjectSource {
-    store: Arc<dyn ObjectStore>,
-    from: S3Url,
-    size: u64,
-    etag: Option<String>,
-    at: u64,
-}
-
-impl ObjectSource {
-    pub(super) fn new(
-        client: &Client,
-        from: &S3Url,
-        size: u64,
-        etag: Option<String>,
-    ) -> Result<Self, Error> {
-        let store = client.bucket(from.bucket())?;
-        Ok(Self { store, from: from.clone(), size, etag, at: 0 })
-    }
-}
-
-impl Source for ObjectSource {
-    async fn next(&mut self, size: u64) -> Result<Option<Bytes>, Error> {
-        let end = self.size.min(self.at.saturating_add(size));
-        if end == self.at {
-            return Ok(None);
-        }
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(self.at..end)),
-            if_match: self.etag.clone(),
-            ..GetOptions::default()
-        };
-        self.at = end;
-        let path = store_path(&self.from)?;
-        let result = self.store.get_opts(&path, options).await.map_err(Error::from);
-        let result = result.map_err(|error| error.or_changed(&self.from))?;
-        Ok(Some(result.bytes().await.map_err(Error::from)?))
     }
 }
 

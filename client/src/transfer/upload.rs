@@ -58,26 +58,16 @@ impl Transfer {
         self.upload(StreamSource(input), to, media_type, sizes).await
     }
 
+    /// Uploads `source`; part `i` has `part_bytes(i)` bytes.
     async fn upload(
         &self,
-        source: impl Source,
+        mut source: impl Source,
         to: &S3Url,
         media_type: &str,
         part_bytes: impl Fn(u64) -> u64 + Send,
     ) -> Result<Transferred, Error> {
         let media_type = AttributeValue::from(media_type.to_owned());
         let attributes = Attributes::from_iter([(Attribute::ContentType, media_type)]);
-        self.upload_with(source, to, attributes, part_bytes).await
-    }
-
-    /// Uploads `source`; part `i` has `part_bytes(i)` bytes.
-    pub(super) async fn upload_with(
-        &self,
-        mut source: impl Source,
-        to: &S3Url,
-        attributes: Attributes,
-        part_bytes: impl Fn(u64) -> u64 + Send,
-    ) -> Result<Transferred, Error> {
         let store = self.client.bucket(to.bucket())?;
         let path = store_path(to)?;
         let first_bytes = part_bytes(0);
@@ -112,7 +102,7 @@ impl Transfer {
             Ok(result) => Ok(Transferred { bytes: parts.bytes, etag: result.e_tag }),
             Err(error) => {
                 parts.running.shutdown().await;
-                abandon(&mut *upload, to).await;
+                abandon(upload.abort(), to).await;
                 Err(error)
             }
         }
@@ -120,8 +110,8 @@ impl Transfer {
 }
 
 /// Tells the gateway to forget the parts it has.
-async fn abandon(upload: &mut dyn MultipartUpload, to: &S3Url) {
-    match tokio::time::timeout(ABORT_LIMIT, upload.abort()).await {
+pub(super) async fn abandon(abort: impl Future<Output = object_store::Result<()>>, to: &S3Url) {
+    match tokio::time::timeout(ABORT_LIMIT, abort).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("cannot abort the upload to {to}: {error}"),
         Err(_) => tracing::warn!("cannot abort the upload to {to}: no answer"),

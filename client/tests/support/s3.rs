@@ -218,23 +218,34 @@ impl State {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Answer {
+        let source = headers.get("x-amz-copy-source").map(|source| {
+            let source = decode(source.to_str().unwrap().trim_start_matches('/'));
+            let (from, key) = source.split_once('/').unwrap();
+            self.objects.get(&(from.to_owned(), key.to_owned())).cloned()
+        });
+        if let Some(None) = source {
+            return error(StatusCode::NOT_FOUND, "NoSuchKey");
+        }
+        let source = source.flatten();
         if let (Some(number), Some(id)) = (query.get("partNumber"), query.get("uploadId")) {
+            let body = source.as_ref().map_or(body, |source| {
+                let range = headers["x-amz-copy-source-range"].to_str().unwrap();
+                let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
+                source.data.slice(start.parse::<usize>().unwrap()..=end.parse().unwrap())
+            });
             let Some(parts) = self.uploads.get_mut(id) else {
                 return error(StatusCode::NOT_FOUND, "NoSuchUpload");
             };
             parts.insert(number.parse().unwrap(), body);
-            return with_etag(&format!("\"part-{number}\""), "");
+            let etag = format!("\"part-{number}\"");
+            return with_etag(&etag, copied(&etag));
         }
-        if let Some(source) = headers.get("x-amz-copy-source") {
-            let source = decode(source.to_str().unwrap().trim_start_matches('/'));
-            let (from, from_key) = source.split_once('/').unwrap();
-            let source = self.objects.get(&(from.to_owned(), from_key.to_owned())).cloned();
-            let Some(source) = source else { return error(StatusCode::NOT_FOUND, "NoSuchKey") };
+        if let Some(source) = source {
             let etag = self.store(bucket, key, source.data, &source.content_type);
-            return ok(format!("<CopyObjectResult><ETag>{etag}</ETag></CopyObjectResult>"));
+            return ok(copied(&etag));
         }
         let etag = self.store(bucket, key, body, content_type(headers));
-        with_etag(&etag, "")
+        with_etag(&etag, String::new())
     }
 
     fn delete(&mut self, bucket: String, key: String, query: &HashMap<String, String>) -> Answer {
@@ -286,7 +297,11 @@ fn ok(body: impl Into<Bytes>) -> Answer {
     Response::new(Full::new(body.into()))
 }
 
-fn with_etag(etag: &str, body: &'static str) -> Answer {
+fn copied(etag: &str) -> String {
+    format!("<CopyResult><ETag>{etag}</ETag></CopyResult>")
+}
+
+fn with_etag(etag: &str, body: String) -> Answer {
     Response::builder().header("etag", etag).body(Full::new(body.into())).unwrap()
 }
 

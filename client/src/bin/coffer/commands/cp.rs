@@ -35,7 +35,11 @@ enum Kind {
 type Found = Result<Job, (String, Error)>;
 
 pub(crate) async fn run(session: &Session<'_>, args: Cp) -> Result<(), Failure> {
-    let options = TransferOptions { part_bytes: args.part_size, memory_bytes: args.memory };
+    let options = TransferOptions {
+        part_bytes: args.part_size,
+        memory_bytes: args.memory,
+        ..TransferOptions::default()
+    };
     let transfer = Transfer::new(session.client.clone(), options)
         .with_progress(Arc::new(session.output.bar.clone()))
         .with_cancellation(session.cancel.clone());
