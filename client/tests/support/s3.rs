@@ -25,11 +25,16 @@ pub(crate) struct Object {
     pub(crate) content_type: String,
 }
 
+pub(crate) struct Upload {
+    content_type: String,
+    parts: BTreeMap<u32, Bytes>,
+}
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) buckets: BTreeSet<String>,
     pub(crate) objects: BTreeMap<(String, String), Object>,
-    pub(crate) uploads: HashMap<String, BTreeMap<u32, Bytes>>,
+    pub(crate) uploads: HashMap<String, Upload>,
     pub(crate) aborted: usize,
     pub(crate) requests: Vec<String>,
     /// Faults to answer with, for the next requests that start with the text ("PUT /b/k").
@@ -194,17 +199,18 @@ impl State {
         if query.contains_key("uploads") {
             self.count += 1;
             let id = self.count.to_string();
-            self.uploads.insert(id.clone(), BTreeMap::new());
+            let content_type = content_type(headers).to_owned();
+            self.uploads.insert(id.clone(), Upload { content_type, parts: BTreeMap::new() });
             return ok(format!(
                 "<InitiateMultipartUploadResult><UploadId>{id}</UploadId>\
                  </InitiateMultipartUploadResult>"
             ));
         }
-        let Some(parts) = query.get("uploadId").and_then(|id| self.uploads.remove(id)) else {
+        let Some(upload) = query.get("uploadId").and_then(|id| self.uploads.remove(id)) else {
             return error(StatusCode::NOT_FOUND, "NoSuchUpload");
         };
-        let data = parts.into_values().collect::<Vec<_>>().concat();
-        let etag = self.store(bucket, key, data.into(), content_type(headers));
+        let data = upload.parts.into_values().collect::<Vec<_>>().concat();
+        let etag = self.store(bucket, key, data.into(), &upload.content_type);
         ok(format!(
             "<CompleteMultipartUploadResult><ETag>{etag}</ETag></CompleteMultipartUploadResult>"
         ))
@@ -233,10 +239,10 @@ impl State {
                 let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
                 source.data.slice(start.parse::<usize>().unwrap()..=end.parse().unwrap())
             });
-            let Some(parts) = self.uploads.get_mut(id) else {
+            let Some(upload) = self.uploads.get_mut(id) else {
                 return error(StatusCode::NOT_FOUND, "NoSuchUpload");
             };
-            parts.insert(number.parse().unwrap(), body);
+            upload.parts.insert(number.parse().unwrap(), body);
             let etag = format!("\"part-{number}\"");
             return with_etag(&etag, copied(&etag));
         }
