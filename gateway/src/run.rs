@@ -9,7 +9,7 @@ use crate::engine::gc::{self, GcConfig};
 use crate::engine::keys::MasterKey;
 use crate::engine::nodes::NodeSet;
 use crate::engine::{Engine, EngineConfig};
-use crate::http::front::{Front, TokenRoute};
+use crate::http::front::{Front, Names, TokenRoute};
 use crate::http::tls::ServerTls;
 use crate::http::{Server, Sockets};
 use crate::s3::{CofferS3, Settings, now_ms};
@@ -129,6 +129,7 @@ impl Gateway {
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone()));
         service.set_route(TokenRoute::new(tokens.clone(), keys));
+        service.set_validation(Names::default());
 
         let listen = listen.unwrap_or(settings.listen);
         let failed = |source| StartError::Listen { listen, source };

@@ -9,6 +9,7 @@ use coffer_core::random::{self, OsRandom};
 use http::{Extensions, HeaderMap, Method, Uri};
 use http_body_util::{BodyExt, Limited};
 use s3s::route::S3Route;
+use s3s::validation::{AwsNameValidation, NameValidation};
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -18,6 +19,20 @@ use time::format_description::well_known::Rfc3339;
 
 /// Where tokens are issued.
 pub const TOKENS: &str = "/.coffer/v1/tokens";
+
+/// The first segment of all administrative paths, in the place of a bucket's name.
+const SPACE: &str = ".coffer";
+
+/// Lets administrative paths pass where bucket names are checked; they go to [`TokenRoute`] and
+/// never become buckets.
+#[derive(Debug, Default)]
+pub struct Names(AwsNameValidation);
+
+impl NameValidation for Names {
+    fn validate_bucket_name(&self, name: &str) -> bool {
+        name == SPACE || self.0.validate_bucket_name(name)
+    }
+}
 
 /// The longest request that is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;

@@ -203,4 +203,4 @@ impl HttpBody for Guarded {
     }
 }
 
-pub use admin::TokenRoute;
+pub use admin::{Names, TokenRoute};

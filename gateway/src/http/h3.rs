@@ -3,10 +3,11 @@
 use super::front::Front;
 use super::tls::ServerTls;
 use bytes::{Buf, Bytes};
-use futures::stream;
+use futures::stream::{self, StreamExt};
 use h3::server::{RequestResolver, RequestStream};
 use h3_quinn::{RecvStream, SendStream};
 use http::Response;
+use http::header::CONTENT_LENGTH;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use quinn::crypto::rustls::QuicServerConfig;
@@ -108,24 +109,34 @@ async fn answer(
     front: &Front,
 ) -> Result<(), h3::error::StreamError> {
     let (request, stream) = resolver.resolve_request().await?;
-    let (mut send, receive) = stream.split();
-    let response = front.answer(request.map(|()| request_body(receive))).await;
+    let (mut send, mut receive) = stream.split();
+    // HTTP/3 marks an empty body by ending the stream, not by a header: a request that tells no
+    // length, as a GET, is read up to its first byte, so that an empty body is known for one.
+    let first = match request.headers().contains_key(CONTENT_LENGTH) {
+        true => Some(Bytes::new()),
+        false => next_data(&mut receive).await?,
+    };
+    let body = first.map_or_else(Body::empty, |first| request_body(first, receive));
+    let response = front.answer(request.map(|()| body)).await;
     send_response(&mut send, response).await
 }
 
-/// The request's body: read only as fast as it is consumed, so that flow control holds the client
-/// back.
-fn request_body(receive: RequestStream<RecvStream, Bytes>) -> Body {
-    let frames = stream::try_unfold(receive, |mut receive| async move {
-        match receive.recv_data().await? {
-            Some(mut data) => {
-                let bytes = data.copy_to_bytes(data.remaining());
-                Ok::<_, h3::error::StreamError>(Some((Frame::data(bytes), receive)))
-            }
-            None => Ok(None),
-        }
+async fn next_data(
+    receive: &mut RequestStream<RecvStream, Bytes>,
+) -> Result<Option<Bytes>, h3::error::StreamError> {
+    let data = receive.recv_data().await?;
+    Ok(data.map(|mut data| data.copy_to_bytes(data.remaining())))
+}
+
+/// The request's body from `first` on: read only as fast as it is consumed, so that flow control
+/// holds the client back.
+fn request_body(first: Bytes, receive: RequestStream<RecvStream, Bytes>) -> Body {
+    let first = stream::iter((!first.is_empty()).then(|| Ok(Frame::data(first))));
+    let rest = stream::try_unfold(receive, |mut receive| async move {
+        let data = next_data(&mut receive).await?;
+        Ok::<_, h3::error::StreamError>(data.map(|bytes| (Frame::data(bytes), receive)))
     });
-    Body::http_body_unsync(StreamBody::new(Box::pin(frames)))
+    Body::http_body_unsync(StreamBody::new(Box::pin(first.chain(rest))))
 }
 
 async fn send_response(
