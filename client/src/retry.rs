@@ -18,10 +18,10 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// Bridges the restart of a gateway (about ten seconds) and no more.
+    /// Bridges the restart of a gateway: gives up after about a quarter of a minute.
     fn default() -> Self {
         Self {
-            retries: 6,
+            retries: 10,
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(4),
             give_up_after: Duration::from_secs(180),
@@ -30,6 +30,11 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// For a person who waits: gives up after a second or two.
+    pub fn brief() -> Self {
+        Self { retries: 4, ..Self::default() }
+    }
+
     /// No retries: every failure is reported at once.
     pub fn none() -> Self {
         Self { retries: 0, ..Self::default() }

@@ -40,9 +40,9 @@ pub struct TransferOptions {
 }
 
 impl Default for TransferOptions {
-    /// 8 MiB parts, sixteen of them at a time; copies in parts of 256 MiB.
+    /// 8 MiB parts, eight of them at a time; copies in parts of 256 MiB.
     fn default() -> Self {
-        Self { part_bytes: 8 * MIB, memory_bytes: 128 * MIB, copy_bytes: 256 * MIB }
+        Self { part_bytes: 8 * MIB, memory_bytes: 64 * MIB, copy_bytes: 256 * MIB }
     }
 }
 

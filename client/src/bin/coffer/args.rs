@@ -165,7 +165,7 @@ pub(crate) struct Cp {
     #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size)]
     pub(crate) part_size: u64,
     /// Memory for parts under way
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub(crate) memory: u64,
     /// Media type of uploads instead of a guess by name
     #[arg(long, value_name = "TYPE")]

@@ -9,6 +9,7 @@ mod session;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
+use coffer_client::RetryPolicy;
 use exit::Failure;
 use output::Output;
 use session::Session;
@@ -38,8 +39,13 @@ fn serve(command: Command, global: &args::Global, output: &Output) -> Result<(),
         .enable_all()
         .build()
         .map_err(|source| coffer_client::Error::Stream { action: "start", source })?;
+    // A transfer should outlive the restart of a gateway; a question should not keep one waiting.
+    let retry = match command {
+        Command::Cp(_) | Command::Cat { .. } => RetryPolicy::default(),
+        _ => RetryPolicy::brief(),
+    };
     let result = runtime.block_on(async {
-        let session = Session::start(global, output)?;
+        let session = Session::start(global, output, retry)?;
         let result = commands::run(command, &session).await;
         session.client.close().await;
         // Whatever a signal cut short, it is the signal that ended the program.

@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::exit::Failure;
 use crate::output::Output;
-use coffer_client::{Client, Error, Profile, ProfileOptions};
+use coffer_client::{Client, ClientOptions, Error, Profile, ProfileOptions, RetryPolicy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +19,12 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn start(global: &Global, output: &'a Output) -> Result<Self, Failure> {
+    /// Resolves the profile; `retry` says how patient the command is.
+    pub(crate) fn start(
+        global: &Global,
+        output: &'a Output,
+        retry: RetryPolicy,
+    ) -> Result<Self, Failure> {
         let options = ProfileOptions {
             config: global.config.clone(),
             profile: global.profile.clone(),
@@ -27,7 +32,8 @@ impl<'a> Session<'a> {
         };
         let profile = Profile::load(&options).map_err(Error::from)?;
         tracing::debug!("profile {} at {}", profile.name, profile.endpoint);
-        let client = Client::connect(profile)?;
+        let client =
+            Client::with_options(profile, ClientOptions { retry, ..ClientOptions::default() })?;
         let (cancel, signal) = (CancellationToken::new(), Arc::new(AtomicU8::new(0)));
         listen(cancel.clone(), Arc::clone(&signal))
             .map_err(|source| Error::Stream { action: "listen for signals", source })?;
