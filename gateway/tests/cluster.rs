@@ -6,6 +6,7 @@ mod support {
     pub(crate) mod processes;
 }
 
+use coffer_client::Http3;
 use coffer_client::object_store::path::Path;
 use coffer_client::object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 use futures::{StreamExt, TryStreamExt};
@@ -133,7 +134,8 @@ async fn kill_9_at_random_moments_loses_nothing_that_was_acknowledged() {
     let acknowledged: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
     let writers: Vec<_> = (0..4u64)
         .map(|writer| {
-            let store = cluster.client().bucket("data").unwrap();
+            let http3 = if writer == 0 { Http3::Always } else { Http3::Never };
+            let store = cluster.client_over(http3).bucket("data").unwrap();
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
             let mut dice = Dice(dice.below(u64::MAX >> 1) | 1);
             tokio::spawn(async move {
@@ -154,7 +156,7 @@ async fn kill_9_at_random_moments_loses_nothing_that_was_acknowledged() {
         .collect();
 
     for _ in 0..rounds {
-        tokio::time::sleep(Duration::from_millis(20 + dice.below(300))).await;
+        tokio::time::sleep(Duration::from_millis(50 + dice.below(400))).await;
         if dice.below(2) == 0 {
             cluster.kill_gateway();
             cluster.start_gateway().await;

@@ -150,6 +150,7 @@ pub fn init_cluster(
         let text = format!("node_id = \"{}\"\nlisten = \"{}\"\n", entry.id, entry.address);
         files::write(&toml_path, text.as_bytes())?;
     }
+    write_client_profile(&paths, &format!("https://{}", config.listen), &config.region)?;
     Ok(paths)
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use coffer_client::{Client, ClientOptions, Profile, ProfileOptions, RetryPolicy};
+use coffer_client::{Client, ClientOptions, Http3, Profile, ProfileOptions, RetryPolicy};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -54,7 +54,7 @@ impl Processes {
         let mut command = Command::new(binary("coffer-gateway"));
         command.arg("serve").arg("--data").arg(self.dir.path().join("gateway"));
         self.gateway = Some(spawn(command, &self.dir.path().join("gateway.log")));
-        let client = self.client();
+        let client = self.client_over(Http3::Never);
         let started = Instant::now();
         while client.list_buckets().await.is_err() {
             assert!(started.elapsed() < PATIENCE, "no gateway: {}", self.logs());
@@ -78,15 +78,19 @@ impl Processes {
 
     /// A client that reports every failure at once.
     pub(crate) fn client(&self) -> Client {
-        self.client_with(RetryPolicy::none())
+        self.client_over(Http3::Auto)
     }
 
-    pub(crate) fn client_with(&self, retry: RetryPolicy) -> Client {
+    /// As [`Processes::client`]. Over TCP a killed gateway is noticed at once, over QUIC only when
+    /// it has been silent for a while.
+    pub(crate) fn client_over(&self, http3: Http3) -> Client {
+        let retry = RetryPolicy::none();
         let options = ProfileOptions {
             config: Some(self.dir.path().join("gateway/client.toml")),
             ..ProfileOptions::default()
         };
-        let profile = Profile::load_with(&options, &|_| None).unwrap();
+        let mut profile = Profile::load_with(&options, &|_| None).unwrap();
+        profile.http3 = http3;
         Client::with_options(profile, ClientOptions { retry, ..ClientOptions::default() }).unwrap()
     }
 
@@ -143,7 +147,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     let path = folder.join(name);
     if !path.exists() {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let built = Command::new(cargo).args(["build", "--bin", name]).status().unwrap();
+        let built = Command::new(cargo).args(["build", "-p", name]).status().unwrap();
         assert!(built.success() && path.exists(), "{name} can't be built");
     }
     path
