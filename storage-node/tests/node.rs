@@ -1,0 +1,219 @@
+//! A node on a real disk, and the shard service on loopback.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
+
+use bytes::Bytes;
+use coffer_core::erasure::Code;
+use coffer_core::ids::{BlobId, NodeId};
+use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardKey, ShardStore};
+use coffer_node::service::{MutualTls, NodeClient, Service, serve};
+use coffer_node::{NodeEngine, NodeOptions, OpenError};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const NODE: NodeId = NodeId::from_bytes([1; 16]);
+const OTHER: NodeId = NodeId::from_bytes([2; 16]);
+
+fn options() -> NodeOptions {
+    NodeOptions { reserve_bytes: 0, ..NodeOptions::default() }
+}
+
+fn key(n: u8) -> ShardKey {
+    ShardKey { blob: BlobId::from_bytes([n; 16]), chunk: 0, index: 0 }
+}
+
+fn shard(n: u8) -> (ShardInfo, Bytes) {
+    let len = 200_000 + u32::from(n);
+    (ShardInfo { code: Code::DEFAULT, block_size: 65_552, len }, vec![n; len as usize].into())
+}
+
+const ALL: BlockRange = BlockRange { first: 0, count: 4 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_may_be_deleted_damaged_or_another_nodes() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeEngine::open(dir.path(), NODE, options()).unwrap();
+    for n in 0..20 {
+        let (info, bytes) = shard(n);
+        node.put(key(n), info, bytes).await.unwrap();
+    }
+    node.delete(vec![key(3)]).await.unwrap();
+    let listed = node.list(None, 100).await.unwrap();
+    let stat = node.stat().await.unwrap();
+    drop(node);
+    let index = dir.path().join("index");
+    for damage in 0..3 {
+        match damage {
+            0 => std::fs::remove_dir_all(&index).unwrap(),
+            1 => {
+                for file in std::fs::read_dir(&index).unwrap().flatten() {
+                    if file.file_type().unwrap().is_file() {
+                        std::fs::write(file.path(), b"garbage").unwrap();
+                    }
+                }
+            }
+            _ => {}
+        }
+        let node = NodeEngine::open(dir.path(), NODE, options()).unwrap();
+        assert_eq!(node.list(None, 100).await.unwrap(), listed, "damage {damage}");
+        let now = node.stat().await.unwrap();
+        assert_eq!((now.shards, now.live_bytes), (stat.shards, stat.live_bytes));
+        for n in (0..20).filter(|n| *n != 3) {
+            assert!(node.get(key(n), ALL).await.unwrap() == shard(n).1);
+        }
+        assert_eq!(node.get(key(3), ALL).await, Err(ShardError::NotFound));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_or_another_node_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = NodeEngine::open(dir.path(), NODE, options()).unwrap();
+    let second = NodeEngine::open(dir.path(), NODE, options());
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+    drop(first);
+    let foreign = NodeEngine::open(dir.path(), OTHER, options()).unwrap_err();
+    assert!(foreign.to_string().contains(&NODE.to_string()), "{foreign}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_shards_give_their_space_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeEngine::open(dir.path(), NODE, options()).unwrap();
+    for n in 0..40 {
+        let (info, bytes) = shard(n);
+        node.put(key(n), info, bytes).await.unwrap();
+    }
+    let full = node.stat().await.unwrap().volume_bytes;
+    node.delete((0..40).map(key).collect()).await.unwrap();
+    let after = node.stat().await.unwrap();
+    assert_eq!((after.shards, after.live_bytes), (0, 0));
+    assert!(
+        after.volume_bytes < full / 4,
+        "{} of {full} bytes are still taken",
+        after.volume_bytes
+    );
+}
+
+/// Certificates of one authority for a gateway and nodes.
+struct Pki {
+    dir: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let ca = params.self_signed(&key).unwrap();
+        std::fs::write(dir.path().join("ca.pem"), ca.pem()).unwrap();
+        let issuer = Issuer::new(params, key);
+        let pki = Self { dir, issuer };
+        pki.issue("gateway", "gateway");
+        pki.issue("node", &format!("node-{NODE}"));
+        pki
+    }
+
+    fn issue(&self, file: &str, name: &str) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.dir.path().join(format!("{file}.pem")), certificate.pem()).unwrap();
+        std::fs::write(self.dir.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+
+    fn tls(&self, name: &str) -> MutualTls {
+        MutualTls::load(self.dir.path(), name).unwrap()
+    }
+}
+
+fn start(dir: &Path, pki: &Pki, listen: SocketAddr) -> Service {
+    let engine = NodeEngine::open(dir, NODE, options()).unwrap();
+    serve(Arc::new(engine), &pki.tls("node"), listen).unwrap()
+}
+
+fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_cross_the_network_and_errors_keep_their_kind() {
+    let (dir, pki) = (tempfile::tempdir().unwrap(), Pki::new());
+    let service = start(dir.path(), &pki, anywhere());
+    let client = NodeClient::new(&pki.tls("gateway")).unwrap();
+    let node = client.node(NODE, &service.local_addr().to_string());
+    let (info, bytes) = shard(5);
+    node.put(key(5), info, bytes.clone()).await.unwrap();
+    assert!(node.get(key(5), ALL).await.unwrap() == bytes);
+    let one = node.get(key(5), BlockRange { first: 3, count: 1 }).await.unwrap();
+    assert!(one == bytes.slice(3 * 65_552..));
+    assert_eq!(node.list(None, 10).await.unwrap(), [(key(5), info)]);
+    assert_eq!(node.stat().await.unwrap().shards, 1);
+    assert_eq!(node.get(key(6), ALL).await, Err(ShardError::NotFound));
+    let beyond = node.get(key(5), BlockRange { first: 4, count: 1 }).await;
+    assert!(matches!(beyond, Err(ShardError::BadRequest(_))));
+    let huge = ShardInfo { len: u32::MAX, ..info };
+    let refused = node.put(key(7), huge, Bytes::from_static(b"short")).await;
+    assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
+    node.delete(vec![key(5)]).await.unwrap();
+    assert_eq!(node.get(key(5), ALL).await, Err(ShardError::NotFound));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_and_impostors_are_refused() {
+    let (dir, pki) = (tempfile::tempdir().unwrap(), Pki::new());
+    let service = start(dir.path(), &pki, anywhere());
+    let address = service.local_addr().to_string();
+    let unreachable = |outcome| matches!(outcome, Err(ShardError::Unreachable(_)));
+    // A certificate of another authority, which does not know this node either.
+    let stranger = Pki::new();
+    let client = NodeClient::new(&stranger.tls("gateway")).unwrap();
+    assert!(unreachable(client.node(NODE, &address).stat().await));
+    // The right authority for the server's eyes, the wrong one for ours, and the other way round.
+    let ca = std::fs::read(pki.dir.path().join("ca.pem")).unwrap();
+    std::fs::write(stranger.dir.path().join("ca.pem"), ca).unwrap();
+    let client = NodeClient::new(&stranger.tls("gateway")).unwrap();
+    assert!(unreachable(client.node(NODE, &address).stat().await));
+    // The node is not the one that is meant.
+    let client = NodeClient::new(&pki.tls("gateway")).unwrap();
+    assert!(unreachable(client.node(OTHER, &address).stat().await));
+    assert!(client.node(NODE, &address).stat().await.is_ok());
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_is_noticed_and_found_again() {
+    let (dir, pki) = (tempfile::tempdir().unwrap(), Pki::new());
+    let service = start(dir.path(), &pki, anywhere());
+    let address = service.local_addr();
+    let client = NodeClient::new(&pki.tls("gateway")).unwrap();
+    let node = client.node(NODE, &address.to_string());
+    let (info, bytes) = shard(1);
+    node.put(key(1), info, bytes.clone()).await.unwrap();
+    service.stop().await;
+    let gone = tokio::time::timeout(Duration::from_secs(30), node.stat()).await.expect("hangs");
+    assert!(matches!(gone, Err(ShardError::Unreachable(_))), "{gone:?}");
+    // The engine lets go of the directory when its last request has ended.
+    let service = loop {
+        match NodeEngine::open(dir.path(), NODE, options()) {
+            Ok(engine) => break serve(Arc::new(engine), &pki.tls("node"), address).unwrap(),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
+    let back = async {
+        loop {
+            match node.get(key(1), ALL).await {
+                Ok(read) => return read,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), back).await.expect("not back") == bytes);
+    service.stop().await;
+}
