@@ -58,7 +58,9 @@ impl RetryPolicy {
             backoff: BackoffConfig {
                 init_backoff: self.first_pause,
                 max_backoff: self.longest_pause,
-                base: 2.0,
+                // Its pauses are drawn from between the first and `base` times the last one; with
+                // four, they double on average.
+                base: 4.0,
             },
             max_retries: self.retries,
             retry_timeout: self.give_up_after,
