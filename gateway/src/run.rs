@@ -178,6 +178,8 @@ impl Gateway {
     pub async fn stop(self) {
         self.server.stop().await;
         self.collector.abort();
+        // Its end is waited for: until then it holds the engine.
+        let _ = self.collector.await;
     }
 }
 
@@ -227,6 +229,7 @@ impl Default for EmbeddedOptions {
 #[derive(Debug)]
 pub struct Embedded {
     gateway: Gateway,
+    nodes: Vec<Arc<NodeEngine>>,
 }
 
 impl Embedded {
@@ -240,19 +243,29 @@ impl Embedded {
         let paths =
             init::init_gateway(dir, &first, || init::new_nodes(std::iter::repeat_n(None, nodes)))?;
         let map = config::load_cluster(&paths.file("cluster.json"))?;
-        let mut stores: HashMap<NodeId, Arc<dyn ShardStore>> = HashMap::new();
+        let mut nodes = Vec::new();
         for entry in &map.nodes {
             let dir = dir.join(&entry.name);
-            let engine = NodeEngine::open(&dir, entry.id, NodeOptions::default())?;
-            stores.insert(entry.id, Arc::new(engine));
+            nodes.push(Arc::new(NodeEngine::open(&dir, entry.id, NodeOptions::default())?));
         }
+        let store = |node: &Arc<NodeEngine>| (node.node(), node.clone() as Arc<dyn ShardStore>);
+        let stores = nodes.iter().map(store).collect();
         let gateway = Gateway::start(paths, map, stores, Some(options.listen)).await?;
-        Ok(Self { gateway })
+        Ok(Self { gateway, nodes })
     }
 
-    /// Stops the cluster.
+    /// Stops the cluster. The directory can be used again when this returns.
     pub async fn stop(self) {
         self.gateway.stop().await;
+        // Requests that were cut off let go of the nodes a moment later.
+        for _ in 0..100 {
+            if self.nodes.iter().all(|n| Arc::strong_count(n) == 1) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Dropping a node waits for its writer.
+        let _ = tokio::task::spawn_blocking(move || drop(self.nodes)).await;
     }
 }
 
