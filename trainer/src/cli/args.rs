@@ -1,0 +1,165 @@
+//! What can be said on the command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use coffer_train::model::DeviceChoice;
+use coffer_train::store::Address;
+
+const AFTER_HELP: &str = "\
+Places are s3://BUCKET/PREFIX in the store, or file:///DIRECTORY on this machine.
+
+Exit codes:
+  0  all done
+  1  an error that is none of the others
+  2  wrong usage or configuration, or a run that is there was configured otherwise
+  3  no dataset, run or checkpoint where one is needed
+  6  a shard or checkpoint is damaged
+
+The store is found as by `coffer`: --config, --profile, --endpoint, or the COFFER_* variables.";
+
+/// Trains models on datasets in a Coffer store, and writes checkpoints back.
+#[derive(Debug, Parser)]
+#[command(name = "coffer-train", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration file of the store's client
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Profile in the configuration file
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The gateway, as https://HOST:PORT
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Print one JSON object per line on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Pack MNIST into WebDataset shards, with an index, in the store
+    Pack(Pack),
+    /// Train a variational autoencoder; go on with the run that is there, if there is one
+    Vae(Vae),
+    /// Draw a grid of digits from a checkpoint of the autoencoder
+    Grid(Grid),
+}
+
+/// Where samples come from.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Directory with MNIST's four idx files [default: $MNIST_DIR, ../shared/mnist, data/mnist;
+    /// drawn digits if none of them has the files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) mnist_dir: Option<PathBuf>,
+    /// Draw digits instead
+    #[arg(long, conflicts_with = "mnist_dir")]
+    pub(crate) synthetic: bool,
+    /// Samples per shard
+    #[arg(long, value_name = "COUNT", default_value = "4096")]
+    pub(crate) shard_samples: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pack {
+    /// Place for the dataset
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: Address,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vae {
+    /// Place for dataset and run: they are in `mnist` and `vae` within it
+    #[arg(long, value_name = "PLACE", required_unless_present_all = ["data", "run"])]
+    pub(crate) store: Option<Address>,
+    /// Place of the dataset [default: `mnist` within --store]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) data: Option<Address>,
+    /// Place for the run: checkpoints and plots [default: `vae` within --store]
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) run: Option<Address>,
+    /// Pack the dataset first if it isn't there
+    #[arg(long)]
+    pub(crate) pack: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Epochs in all, former attempts included
+    #[arg(long, value_name = "COUNT", default_value = "10")]
+    pub(crate) epochs: u64,
+    /// Samples per step
+    #[arg(long, value_name = "COUNT", default_value = "16")]
+    pub(crate) batch: NonZeroUsize,
+    /// Adam's step size
+    #[arg(long, value_name = "RATE", default_value = "1e-3", value_parser = positive)]
+    pub(crate) learning_rate: f64,
+    /// Seed of initial weights, order of samples, and noise
+    #[arg(long, default_value = "1")]
+    pub(crate) seed: u64,
+    /// Width of the hidden layers
+    #[arg(long, value_name = "COUNT", default_value = "400")]
+    pub(crate) hidden: NonZeroUsize,
+    /// Dimensions of the latent space
+    #[arg(long, value_name = "COUNT", default_value = "20")]
+    pub(crate) latent: NonZeroUsize,
+    /// Samples that are shuffled together; they're held in memory
+    #[arg(long, value_name = "COUNT", default_value = "16384")]
+    pub(crate) window: NonZeroUsize,
+    /// Shards that are fetched ahead
+    #[arg(long, value_name = "COUNT", default_value = "4")]
+    pub(crate) prefetch: NonZeroUsize,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceChoice,
+    /// Fail unless there is a run to go on with
+    #[arg(long, conflicts_with = "fresh")]
+    pub(crate) resume: bool,
+    /// Fail if there is a run already
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Copy the pictures to this directory, too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Grid {
+    /// Place of the run
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) run: Address,
+    /// Epoch whose checkpoint is used [default: the newest]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) epoch: Option<u64>,
+    /// Seed of the latent points; 0 gives those that the run's own grids show
+    #[arg(long, default_value = "0")]
+    pub(crate) seed: u64,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: DeviceChoice,
+    /// File for the picture
+    #[arg(long, value_name = "FILE", default_value = "grid.png")]
+    pub(crate) out: PathBuf,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if number.is_finite() && number > 0.0 {
+        Ok(number)
+    } else {
+        Err("wanted a number above zero".to_owned())
+    }
+}

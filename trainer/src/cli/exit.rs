@@ -1,0 +1,52 @@
+//! Exit codes, as `coffer-train --help` lists them.
+
+use std::process::ExitCode;
+
+use coffer_train::checkpoint::CheckpointError;
+use coffer_train::dataset::pack::PackError;
+use coffer_train::dataset::source::SourceError;
+use coffer_train::store::StoreError;
+use coffer_train::stream::StreamError;
+use coffer_train::train::RunError;
+
+const OTHER: u8 = 1;
+const USAGE: u8 = 2;
+const NOT_FOUND: u8 = 3;
+const DAMAGED: u8 = 6;
+
+/// The code for `error`.
+pub(super) fn code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(error.chain().find_map(classify).unwrap_or(OTHER))
+}
+
+fn classify(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(error) = error.downcast_ref::<RunError>() {
+        return match error {
+            RunError::OtherConfig { .. } | RunError::Exists { .. } | RunError::Device(_) => {
+                Some(USAGE)
+            }
+            RunError::NothingToResume(_) => Some(NOT_FOUND),
+            error if error.is_corruption() => Some(DAMAGED),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<StreamError>() {
+        return match error {
+            StreamError::NoDataset(_) => Some(NOT_FOUND),
+            error => error.is_corruption().then_some(DAMAGED),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<CheckpointError>() {
+        return match error {
+            CheckpointError::Missing(_) => Some(NOT_FOUND),
+            error => error.is_corruption().then_some(DAMAGED),
+        };
+    }
+    if let Some(PackError::Source(SourceError::Missing { .. })) = error.downcast_ref() {
+        return Some(NOT_FOUND);
+    }
+    match error.downcast_ref::<StoreError>()? {
+        StoreError::Address(_) | StoreError::Client { .. } => Some(USAGE),
+        _ => None,
+    }
+}

@@ -1,0 +1,54 @@
+//! Labelled 28x28 grey pictures of digits: read from MNIST's files or drawn, packed into
+//! WebDataset shards, described by an index.
+
+pub mod idx;
+pub mod index;
+pub mod pack;
+pub mod picture;
+pub mod shard;
+pub mod source;
+pub mod synthetic;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Width and height of a picture in pixels.
+pub const SIDE: usize = 28;
+/// Pixels of a picture; one byte each, 0 is background and 255 is ink, row by row.
+pub const PIXELS: usize = SIDE * SIDE;
+/// Number of classes; labels are below it.
+pub const CLASSES: u8 = 10;
+
+/// One labelled picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// [`PIXELS`] bytes, row by row.
+    pub pixels: Box<[u8; PIXELS]>,
+    /// The digit, 0 to 9.
+    pub label: u8,
+}
+
+/// The part of a dataset that a sample belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Samples to learn from.
+    Train,
+    /// Samples to judge by; never learned from.
+    Test,
+}
+
+impl Split {
+    /// Both splits, in the order in which they're packed.
+    pub const ALL: [Self; 2] = [Self::Train, Self::Test];
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}

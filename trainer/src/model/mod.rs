@@ -1,0 +1,92 @@
+//! Models, one file each, and what the training loop needs to know of them.
+
+mod descent;
+mod device;
+mod optimizer_file;
+pub mod vae;
+mod weights_file;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand_chacha::ChaCha8Rng;
+
+pub use descent::Descent;
+pub use device::{DeviceChoice, DeviceError};
+pub use optimizer_file::OptimizerFileError;
+pub use weights_file::{WeightsError, load_weights, save_weights};
+
+use crate::dataset::PIXELS;
+use crate::seeded::normals;
+use crate::stream::Batch;
+
+/// A model with a loss to minimise.
+pub trait Objective: Module {
+    /// Names of the loss's terms; the loss is their sum.
+    const TERMS: &'static [&'static str];
+
+    /// The loss's terms on `batch`, each summed over its samples: a tensor of shape
+    /// `[TERMS.len()]`, in the order of [`Self::TERMS`]. Noise is drawn from `rng` alone.
+    fn losses(&self, batch: &Batch, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<1>;
+
+    /// `count` pictures made by the model, of shape `[count, 784]` with values in `[0, 1]`, if
+    /// it's a model that makes pictures.
+    fn pictures(&self, count: usize, rng: &mut ChaCha8Rng, device: &Device) -> Option<Tensor<2>>;
+}
+
+/// Something that learns from batches: what the training loop drives and checkpoints store.
+pub trait Learner {
+    /// Names of the loss's terms.
+    fn terms(&self) -> &'static [&'static str];
+
+    /// Learns from `batch`; returns the loss's terms, summed over its samples, on the device.
+    fn learn(&mut self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1>;
+
+    /// The loss's terms on `batch`, without learning from it.
+    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1>;
+
+    /// Pixels of `count` pictures made by the model, 784 bytes each, if it makes pictures.
+    ///
+    /// # Errors
+    /// If they can't be read from the device.
+    fn pictures(&self, count: usize, rng: &mut ChaCha8Rng) -> Result<Option<Vec<u8>>, LearnerError>;
+
+    /// Everything that has been learned, as named files.
+    ///
+    /// # Errors
+    /// If it can't be read from the device.
+    fn save(&self) -> Result<Vec<(&'static str, Vec<u8>)>, LearnerError>;
+
+    /// Takes up what [`Self::save`] stored.
+    ///
+    /// # Errors
+    /// If a file is missing or isn't of this model.
+    fn load(&mut self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<(), LearnerError>;
+}
+
+/// Why a learner can't be read, saved or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LearnerError {
+    /// The device failed.
+    #[error("can't read from the device: {0}")]
+    Device(String),
+    /// The weights can't be written or read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The optimizer's state can't be written or read.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerFileError),
+    /// A file that the learner needs isn't there.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+}
+
+/// The pixels of `batch` as a tensor of shape `[samples, 784]` with values in `[0, 1]`.
+pub fn pixels(batch: &Batch, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = batch.pixels.iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
+    Tensor::from_data(TensorData::new(values, [batch.labels.len(), PIXELS]), device)
+}
+
+/// Standard normal noise of shape `[rows, columns]`, drawn on the host: the same on any device.
+pub fn noise(rows: usize, columns: usize, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(normals(rng, rows * columns), [rows, columns]), device)
+}

@@ -1,0 +1,274 @@
+//! Where datasets and runs live: a prefix in a bucket, or a local directory.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use coffer_client::{Client, Profile, ProfileOptions, S3Url};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+/// Why a place in a store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The address is of no known form.
+    #[error("`{0}` is no place for data: write s3://BUCKET/PREFIX or file:///DIRECTORY")]
+    Address(String),
+    /// The client can't be set up, or the bucket can't be made.
+    #[error("{address}: {source}")]
+    Client {
+        /// The address that was to be opened.
+        address: String,
+        /// What is wrong.
+        source: Box<coffer_client::Error>,
+    },
+    /// The directory can't be made or opened.
+    #[error("can't open {address}: {source}")]
+    Open {
+        /// Its address.
+        address: String,
+        /// What the store said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An object can't be read.
+    #[error("can't read {object}: {source}")]
+    Read {
+        /// Its full address.
+        object: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// An object can't be written.
+    #[error("can't write {object}: {source}")]
+    Write {
+        /// Its full address.
+        object: String,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// An object is larger than anything that belongs there.
+    #[error("{object} is {bytes} bytes long, and at most {limit} were expected")]
+    TooLarge {
+        /// Its full address.
+        object: String,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl StoreError {
+    /// Whether the error says that the object doesn't exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Read { source: object_store::Error::NotFound { .. }, .. })
+    }
+}
+
+/// The address of a place: what users write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `s3://bucket/prefix`.
+    S3 {
+        /// Bucket name.
+        bucket: String,
+        /// Prefix of keys, without slashes at its ends; may be empty.
+        prefix: String,
+    },
+    /// `file:///directory`.
+    Directory(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        let refuse = || StoreError::Address(text.to_owned());
+        if text.starts_with("s3://") {
+            let url: S3Url = text.parse().map_err(|error| StoreError::Client {
+                address: text.to_owned(),
+                source: Box::new(coffer_client::Error::Address(error)),
+            })?;
+            let prefix = url.key().trim_matches('/').to_owned();
+            return Ok(Self::S3 { bucket: url.bucket().to_owned(), prefix });
+        }
+        let directory = text.strip_prefix("file://").filter(|path| path.starts_with('/'));
+        directory.map(|path| Self::Directory(path.into())).ok_or_else(refuse)
+    }
+}
+
+impl Address {
+    /// The place `name` within this one.
+    pub fn child(&self, name: &str) -> Self {
+        match self {
+            Self::S3 { bucket, prefix } => {
+                let prefix = format!("{prefix}/{name}").trim_start_matches('/').to_owned();
+                Self::S3 { bucket: bucket.clone(), prefix }
+            }
+            Self::Directory(path) => Self::Directory(path.join(name)),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::Directory(path) => write!(f, "file://{}", path.display()),
+        }
+    }
+}
+
+/// Opens places, over one connection to the gateway if any of them is in a bucket.
+#[derive(Debug, Default)]
+pub struct Opener {
+    options: ProfileOptions,
+    client: OnceLock<Client>,
+}
+
+impl Opener {
+    /// An opener that finds the gateway and its credentials by `options`.
+    pub fn new(options: ProfileOptions) -> Self {
+        Self { options, client: OnceLock::new() }
+    }
+
+    /// Opens the place at `address`, and makes its bucket or directory if that isn't there.
+    ///
+    /// # Errors
+    /// If the gateway isn't configured or the bucket or directory can't be made.
+    pub async fn open(&self, address: &Address) -> Result<Place, StoreError> {
+        let (bucket, prefix) = match address {
+            Address::Directory(path) => return Place::directory(path),
+            Address::S3 { bucket, prefix } => (bucket, prefix),
+        };
+        let failed = |source| StoreError::Client {
+            address: address.to_string(),
+            source: Box::new(source),
+        };
+        let client = self.client().map_err(failed)?;
+        // Whoever may not ask whether the bucket exists may still be allowed to use it.
+        if let Ok(false) = client.head_bucket(bucket).await {
+            client.create_bucket(bucket).await.map_err(failed)?;
+        }
+        let bucket = client.bucket(bucket).map_err(failed)?;
+        Ok(Place {
+            store: Arc::new(PrefixStore::new(bucket, prefix.as_str())),
+            address: address.to_string(),
+        })
+    }
+
+    /// Takes leave of the gateway, if there was one.
+    pub async fn close(&self) {
+        if let Some(client) = self.client.get() {
+            client.close().await;
+        }
+    }
+
+    fn client(&self) -> Result<&Client, coffer_client::Error> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::connect(Profile::load(&self.options)?)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}
+
+/// An open place: all object names are relative to it, and errors name objects in full.
+#[derive(Debug, Clone)]
+pub struct Place {
+    store: Arc<dyn ObjectStore>,
+    address: String,
+}
+
+impl Place {
+    /// The root of `store`, which messages call `address`.
+    pub fn new(store: Arc<dyn ObjectStore>, address: impl Into<String>) -> Self {
+        Self { store, address: address.into() }
+    }
+
+    /// Opens a local directory, and makes it if it isn't there.
+    ///
+    /// # Errors
+    /// If the directory can't be made or opened.
+    pub fn directory(path: &std::path::Path) -> Result<Self, StoreError> {
+        let address = Address::Directory(path.to_owned()).to_string();
+        let open = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
+            address: address.clone(),
+            source,
+        };
+        std::fs::create_dir_all(path).map_err(|error| open(error.into()))?;
+        let store = LocalFileSystem::new_with_prefix(path).map_err(|error| open(error.into()))?;
+        Ok(Self::new(Arc::new(store.with_automatic_cleanup(true)), address))
+    }
+
+    /// The place `name` within this one.
+    pub fn child(&self, name: &str) -> Self {
+        Self {
+            store: Arc::new(PrefixStore::new(Arc::clone(&self.store), name)),
+            address: self.address_of(name),
+        }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The address of the place.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The full address of object `name`, for messages.
+    pub fn address_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// Reads object `name` whole, unless it is larger than `limit` bytes.
+    ///
+    /// # Errors
+    /// If it can't be read or is too large.
+    pub async fn read(&self, name: &str, limit: u64) -> Result<Bytes, StoreError> {
+        let object = || self.address_of(name);
+        let failed = |source| StoreError::Read { object: object(), source };
+        let found = self.store.get(&Path::from(name)).await.map_err(failed)?;
+        let bytes = found.meta.size;
+        if bytes > limit {
+            return Err(StoreError::TooLarge { object: object(), bytes, limit });
+        }
+        found.bytes().await.map_err(failed)
+    }
+
+    /// Writes object `name` whole; when this returns, the store has acknowledged it.
+    ///
+    /// # Errors
+    /// If the store refuses it.
+    pub async fn write(&self, name: &str, content: Bytes) -> Result<(), StoreError> {
+        let put = self.store.put(&Path::from(name), PutPayload::from(content)).await;
+        put.map(drop).map_err(|source| StoreError::Write { object: self.address_of(name), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let parse = |text: &str| text.parse::<Address>();
+        for text in ["s3://bkt", "s3://bkt/a/c", "file:///tmp/x"] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(parse("s3://bkt/").unwrap().child("mnist").to_string(), "s3://bkt/mnist");
+        assert_eq!(parse("s3://bkt/a/").unwrap().child("mnist").to_string(), "s3://bkt/a/mnist");
+        assert_eq!(parse("file:///d").unwrap().child("x").to_string(), "file:///d/x");
+        for text in ["", "s3://", "s3:///a", "s3://Bad_Name/x", "/tmp/x", "file://tmp", "http://b"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

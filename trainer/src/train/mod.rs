@@ -1,0 +1,11 @@
+//! The training loop, shared by all models.
+
+mod config;
+mod epoch;
+mod record;
+mod run;
+
+pub use epoch::PassError;
+pub use config::{ModelConfig, TrainConfig};
+pub use record::{EpochRecord, Losses, Timing};
+pub use run::{Event, Outcome, Resume, Run, RunError};

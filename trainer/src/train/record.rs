@@ -1,0 +1,57 @@
+//! What is remembered of each epoch.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The loss's terms by name, each the mean per sample, for the VAE in nats.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Losses(pub BTreeMap<String, f64>);
+
+impl Losses {
+    /// The loss: the sum of its terms.
+    pub fn total(&self) -> f64 {
+        self.0.values().sum()
+    }
+}
+
+impl std::fmt::Display for Losses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2}", self.total())?;
+        let terms: Vec<String> =
+            self.0.iter().map(|(name, value)| format!("{name} {value:.2}")).collect();
+        if terms.len() > 1 {
+            write!(f, " ({})", terms.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// How long an epoch took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    /// Seconds of training, without evaluation and checkpoint.
+    pub train_seconds: f64,
+    /// Seconds of these that training waited for data.
+    pub wait_seconds: f64,
+    /// Seconds of evaluation on the test set.
+    pub test_seconds: f64,
+}
+
+/// One epoch of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRecord {
+    /// The epoch, counted from 1 as people do.
+    pub epoch: u64,
+    /// Steps in it.
+    pub steps: u64,
+    /// Mean loss during the epoch, while the weights changed.
+    pub train: Losses,
+    /// Mean loss on the test set after it.
+    pub test: Losses,
+    /// How long it took: the only part that differs between equal runs.
+    pub timing: Timing,
+}

@@ -1,0 +1,306 @@
+//! A run: epochs of learning and judging, each followed by a checkpoint and pictures.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+
+use super::config::TrainConfig;
+use super::epoch::{Mode, PassError, pass};
+use super::record::{EpochRecord, Losses, Timing};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointId, Checkpoints, State};
+use crate::dataset::Split;
+use crate::dataset::picture::PictureError;
+use crate::model::{DeviceChoice, DeviceError, Learner, LearnerError};
+use crate::report::{Curve, GRID_SIDE, grid, loss_plot};
+use crate::seeded::{Purpose, stream};
+use crate::store::{Place, StoreError};
+use crate::stream::{Cursor, Dataset, Loader, LoaderConfig, Order, StreamError};
+
+/// Samples per batch of the evaluation; has no effect on what is learned.
+const TEST_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(499);
+/// Seed of the latent points of the grid: the same for all runs and epochs, to compare them.
+const PICTURE_SEED: u64 = 0;
+
+/// What to do about checkpoints that are already there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on from the newest if there is one, else start.
+    #[default]
+    Auto,
+    /// Go on from the newest; it's an error if there is none.
+    Require,
+    /// Start; it's an error if there are any.
+    Refuse,
+}
+
+/// A run to carry out.
+pub struct Run<'a> {
+    /// Executes reads and writes.
+    pub runtime: &'a Runtime,
+    /// What to learn from.
+    pub dataset: Dataset,
+    /// Where checkpoints and pictures go.
+    pub place: Place,
+    /// What the numbers follow from.
+    pub config: TrainConfig,
+    /// Epochs in all, those of former attempts included.
+    pub epochs: u64,
+    /// Shards that are fetched ahead.
+    pub prefetch: NonZeroUsize,
+    /// Where tensors are computed.
+    pub device: DeviceChoice,
+    /// What to do about checkpoints that are already there.
+    pub resume: Resume,
+    /// A local directory that gets copies of the pictures.
+    pub out: Option<PathBuf>,
+}
+
+/// What a run reports while it goes on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It goes on from a checkpoint; newer ones were passed over for these reasons.
+    Resumed {
+        /// The checkpoint.
+        from: CheckpointId,
+        /// What was wrong with newer ones.
+        passed_over: &'a [String],
+    },
+    /// Samples of an epoch that have been learned from, and their mean loss.
+    Progress {
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// Samples so far.
+        samples: usize,
+        /// Mean loss so far.
+        loss: f64,
+    },
+    /// An epoch is done, and its checkpoint is safe.
+    Epoch(&'a EpochRecord),
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The last checkpoint.
+    pub checkpoint: CheckpointId,
+    /// All epochs, those of former attempts included.
+    pub history: Vec<EpochRecord>,
+    /// Full addresses of the pictures: loss plot and, for models that make pictures, the grid.
+    pub pictures: Vec<String>,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data can't be streamed.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A checkpoint can't be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A pass over the data failed.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The model or its device failed.
+    #[error(transparent)]
+    Learner(#[from] LearnerError),
+    /// There is no such device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The store refused a picture.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A picture can't be encoded.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A copy of a picture can't be written.
+    #[error("can't write {}: {source}", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The run that is there was started with another configuration.
+    #[error(
+        "the run at {place} was started with another configuration ({}): give it the same one, or \
+         choose another place for a new run",
+        differences.join("; ")
+    )]
+    OtherConfig {
+        /// Where it is.
+        place: String,
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// A new run was wanted where there is one.
+    #[error(
+        "there is a run at {place} already, up to {newest}: choose another place, or delete it"
+    )]
+    Exists {
+        /// Where it is.
+        place: String,
+        /// Its newest checkpoint.
+        newest: CheckpointId,
+    },
+    /// A run was to be resumed where there is none.
+    #[error("there is no run at {0} to resume")]
+    NothingToResume(String),
+}
+
+impl RunError {
+    /// Whether stored data turned out to be damaged.
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::Stream(error) | Self::Pass(PassError::Stream(error)) => error.is_corruption(),
+            Self::Checkpoint(error) => error.is_corruption(),
+            _ => false,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Carries the run out, from where its checkpoints stand. Blocks until it's done.
+    ///
+    /// # Errors
+    /// See [`RunError`]. What was checkpointed before the error stays usable.
+    pub fn carry_out(&self, on: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, RunError> {
+        let mut learner = self.config.learner(self.device.open()?);
+        let mut checkpoints = Checkpoints::new(&self.place);
+        let mut state = self.begin(learner.as_mut(), &mut checkpoints, on)?;
+        let mut loader = self.loader(Split::Train, state.cursor, self.epochs);
+        let mut pictures = Vec::new();
+        while state.cursor.epoch < self.epochs {
+            let record = self.epoch(learner.as_mut(), &mut loader, state.cursor.epoch, on)?;
+            state.step += record.steps;
+            state.cursor = Cursor { epoch: record.epoch, sample: 0 };
+            state.history.push(record);
+            let parts = learner.save()?.into_iter();
+            let parts = parts.map(|(name, content)| (name.to_owned(), Bytes::from(content)));
+            let checkpoint = Checkpoint { state: state.clone(), parts: parts.collect() };
+            self.runtime.block_on(checkpoints.save(&checkpoint))?;
+            pictures = self.report(learner.as_ref(), &state.history)?;
+            if let Some(record) = state.history.last() {
+                on(Event::Epoch(record));
+            }
+        }
+        if pictures.is_empty() {
+            pictures = self.report(learner.as_ref(), &state.history)?;
+        }
+        let checkpoint = CheckpointId(state.cursor.epoch);
+        Ok(Outcome { checkpoint, history: state.history, pictures })
+    }
+
+    /// The state to go on from; the learner is made to match it.
+    fn begin(
+        &self,
+        learner: &mut dyn Learner,
+        checkpoints: &mut Checkpoints,
+        on: &mut dyn FnMut(Event<'_>),
+    ) -> Result<State, RunError> {
+        let place = || self.place.address().to_owned();
+        let Some(found) = self.runtime.block_on(checkpoints.newest())? else {
+            if self.resume == Resume::Require {
+                return Err(RunError::NothingToResume(place()));
+            }
+            let (config, history) = (self.config.clone(), Vec::new());
+            return Ok(State { step: 0, cursor: Cursor::default(), config, history });
+        };
+        if self.resume == Resume::Refuse {
+            return Err(RunError::Exists { place: place(), newest: found.id });
+        }
+        let differences = found.checkpoint.state.config.differences(&self.config);
+        if !differences.is_empty() {
+            return Err(RunError::OtherConfig { place: place(), differences });
+        }
+        let parts = &found.checkpoint.parts;
+        learner.load(&|name| parts.get(name).map(|content| content.to_vec()))?;
+        on(Event::Resumed { from: found.id, passed_over: &found.passed_over });
+        Ok(found.checkpoint.state)
+    }
+
+    fn loader(&self, split: Split, from: Cursor, until: u64) -> Loader {
+        let (order, batch) = match split {
+            Split::Train => {
+                let TrainConfig { seed, window, .. } = self.config;
+                (Order::Shuffled { seed, window }, self.config.batch)
+            }
+            Split::Test => (Order::Sequential, TEST_BATCH),
+        };
+        let config = LoaderConfig { split, order, batch, prefetch: self.prefetch };
+        Loader::start(self.runtime.handle(), &self.dataset, config, from, until)
+    }
+
+    fn epoch(
+        &self,
+        learner: &mut dyn Learner,
+        loader: &mut Loader,
+        epoch: u64,
+        on: &mut dyn FnMut(Event<'_>),
+    ) -> Result<EpochRecord, RunError> {
+        let seed = self.config.seed;
+        let start = Instant::now();
+        let mut progress = |samples, loss| {
+            on(Event::Progress { epoch: epoch + 1, samples, loss });
+        };
+        let train = pass(Mode::Learn(learner), loader, seed, &mut progress)?;
+        let train_seconds = start.elapsed().as_secs_f64();
+        let wait_seconds = loader.take_waited().as_secs_f64();
+        let start = Instant::now();
+        let mut loader = self.loader(Split::Test, Cursor::default(), 1);
+        let test = pass(Mode::Judge(learner), &mut loader, seed, &mut |_, _| ())?;
+        let test_seconds = start.elapsed().as_secs_f64();
+        Ok(EpochRecord {
+            epoch: epoch + 1,
+            steps: train.steps,
+            train: train.losses,
+            test: test.losses,
+            timing: Timing { train_seconds, wait_seconds, test_seconds },
+        })
+    }
+
+    /// Writes the pictures of the run to the store and to the local directory, if one is wanted.
+    /// Returns their addresses.
+    fn report(
+        &self,
+        learner: &dyn Learner,
+        history: &[EpochRecord],
+    ) -> Result<Vec<String>, RunError> {
+        let mut files = BTreeMap::from([("loss.png".to_owned(), plot(history)?)]);
+        let mut rng = stream(PICTURE_SEED, Purpose::Pictures, &[]);
+        if let Some(pictures) = learner.pictures(GRID_SIDE * GRID_SIDE, &mut rng)? {
+            let png = grid(&pictures)?;
+            let epoch = CheckpointId(u64::try_from(history.len()).unwrap_or(u64::MAX));
+            files.insert(format!("grid-{epoch}.png"), png.clone());
+            files.insert("grid.png".to_owned(), png);
+        }
+        let plots = self.place.child("plots");
+        for (name, png) in &files {
+            self.runtime.block_on(plots.write(name, Bytes::from(png.clone())))?;
+            if let Some(directory) = &self.out {
+                let path = directory.join(name);
+                let copied = std::fs::create_dir_all(directory)
+                    .and_then(|()| std::fs::write(&path, png));
+                copied.map_err(|source| RunError::Copy { path, source })?;
+            }
+        }
+        Ok(["loss.png", "grid.png"]
+            .into_iter()
+            .filter(|name| files.contains_key(*name))
+            .map(|name| plots.address_of(name))
+            .collect())
+    }
+}
+
+fn plot(history: &[EpochRecord]) -> Result<Vec<u8>, PictureError> {
+    let curve = |name, losses: fn(&EpochRecord) -> &Losses| Curve {
+        name,
+        values: history.iter().map(|record| losses(record).total()).collect(),
+    };
+    let curves = [curve("train", |record| &record.train), curve("test", |record| &record.test)];
+    loss_plot("Loss per image", "nats", &curves)
+}
