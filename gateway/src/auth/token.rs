@@ -250,7 +250,6 @@ fn limits() -> AuthorizerLimits {
         max_facts: 200,
         max_iterations: 20,
         max_time: Duration::from_millis(20),
-        ..AuthorizerLimits::default()
     }
 }
 

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 /// How long a process may take until it serves, and a request until it counts as hung.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Seven processes and their load are enough for one machine: tests take turns.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The processes, in one directory.
 pub(crate) struct Processes {
+    _turn: tokio::sync::MutexGuard<'static, ()>,
     pub(crate) dir: tempfile::TempDir,
     nodes: Vec<Option<Child>>,
     gateway: Option<Child>,
@@ -21,6 +25,7 @@ pub(crate) struct Processes {
 impl Processes {
     /// Makes and starts a cluster.
     pub(crate) async fn start() -> Self {
+        let turn = TURN.lock().await;
         let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(7);
         let mut init = Command::new(binary("coffer-gateway"));
@@ -31,7 +36,8 @@ impl Processes {
         }
         let made = init.stdout(Stdio::null()).status().unwrap();
         assert!(made.success(), "coffer-gateway init failed");
-        let mut cluster = Self { dir, nodes: (0..6).map(|_| None).collect(), gateway: None };
+        let nodes = (0..6).map(|_| None).collect();
+        let mut cluster = Self { _turn: turn, dir, nodes, gateway: None };
         for node in 0..6 {
             cluster.start_node(node);
         }

@@ -21,6 +21,10 @@ const GROUP_BYTES: usize = 32 << 20;
 /// Holes are punched in whole pages; less can't be given back.
 const PAGE: u64 = 4096;
 
+/// Up to seven zeros align the next record to [`record::ALIGN`].
+const PADDING: [u8; 8] = [0; 8];
+const _: () = assert!(PADDING.len() as u64 == record::ALIGN);
+
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Work {
@@ -176,9 +180,8 @@ impl Writer {
         *seq += 1;
         *end += record.total_len();
         let head = record::encode(&record, &place, &table);
-        let padding = (head.len() + payload.len()).next_multiple_of(record::ALIGN as usize)
-            - head.len()
-            - payload.len();
+        let used = head.len() + payload.len();
+        let padding = used.next_multiple_of(PADDING.len()) - used;
         Staged { key, head, payload: payload.clone(), padding, location }
     }
 
@@ -195,9 +198,8 @@ impl Writer {
     }
 
     fn append(&mut self, active: &Active, staged: &[Staged]) -> Result<(), ShardError> {
-        const ZEROS: [u8; record::ALIGN as usize] = [0; record::ALIGN as usize];
         let parts: Vec<&[u8]> =
-            staged.iter().flat_map(|s| [&s.head[..], &s.payload, &ZEROS[..s.padding]]).collect();
+            staged.iter().flat_map(|s| [&s.head[..], &s.payload, &PADDING[..s.padding]]).collect();
         if let Err(error) = active.file.write_at(&parts, active.end) {
             // Nothing of it was acknowledged. If it can't be cut off, a new volume is begun.
             if active.file.set_len(active.end).is_err() {
