@@ -160,7 +160,8 @@ async fn malformed_requests_get_a_clear_answer_and_nothing_is_leaked() {
         "AWS4-HMAC-SHA256 Credential={id}/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
     );
     let long_key = "k".repeat(1025);
-    let requests: Vec<(&str, String, Vec<(&str, String)>)> = vec![
+    type Raw<'a> = (&'a str, String, Vec<(&'a str, String)>);
+    let requests: Vec<Raw<'_>> = vec![
         ("GET", "/".into(), vec![("authorization", "AWS4-HMAC-SHA256 nonsense".into())]),
         ("GET", "/".into(), vec![("authorization", "Bearer".into())]),
         ("GET", "/".into(), vec![("authorization", "Bearer ".into())]),

@@ -246,11 +246,7 @@ impl Checks {
 
 /// What a token's own rules may cost per request.
 fn limits() -> AuthorizerLimits {
-    AuthorizerLimits {
-        max_facts: 200,
-        max_iterations: 20,
-        max_time: Duration::from_millis(20),
-    }
+    AuthorizerLimits { max_facts: 200, max_iterations: 20, max_time: Duration::from_millis(20) }
 }
 
 fn seconds(time: SystemTime) -> u64 {
