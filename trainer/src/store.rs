@@ -146,10 +146,8 @@ impl Opener {
             Address::Directory(path) => return Place::directory(path),
             Address::S3 { bucket, prefix } => (bucket, prefix),
         };
-        let failed = |source| StoreError::Client {
-            address: address.to_string(),
-            source: Box::new(source),
-        };
+        let failed =
+            |source| StoreError::Client { address: address.to_string(), source: Box::new(source) };
         let client = self.client().map_err(failed)?;
         // Whoever may not ask whether the bucket exists may still be allowed to use it.
         if let Ok(false) = client.head_bucket(bucket).await {
@@ -267,7 +265,8 @@ mod tests {
         assert_eq!(parse("s3://bkt/").unwrap().child("mnist").to_string(), "s3://bkt/mnist");
         assert_eq!(parse("s3://bkt/a/").unwrap().child("mnist").to_string(), "s3://bkt/a/mnist");
         assert_eq!(parse("file:///d").unwrap().child("x").to_string(), "file:///d/x");
-        for text in ["", "s3://", "s3:///a", "s3://Bad_Name/x", "/tmp/x", "file://tmp", "http://b"] {
+        for text in ["", "s3://", "s3:///a", "s3://Bad_Name/x", "/tmp/x", "file://tmp", "http://b"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -83,8 +83,7 @@ impl Checkpoints {
     /// # Errors
     /// If the store can't list them.
     pub async fn list(&self) -> Result<Vec<CheckpointId>, CheckpointError> {
-        let failed =
-            |source| StoreError::Read { object: self.place.address().to_owned(), source };
+        let failed = |source| StoreError::Read { object: self.place.address().to_owned(), source };
         let objects: Vec<_> = self.place.store().list(None).try_collect().await.map_err(failed)?;
         let mut ids: Vec<CheckpointId> = objects
             .iter()

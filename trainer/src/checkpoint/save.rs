@@ -75,7 +75,11 @@ impl Checkpoints {
     }
 
     /// A write whose answer got lost and which was sent again meets its own result: that's no race.
-    async fn confirm_own(&mut self, content: &Bytes, object: String) -> Result<(), CheckpointError> {
+    async fn confirm_own(
+        &mut self,
+        content: &Bytes,
+        object: String,
+    ) -> Result<(), CheckpointError> {
         let (found, version) = self.read_latest().await?;
         if found.as_ref() != Some(content) {
             return Err(CheckpointError::Raced(object));
@@ -98,10 +102,8 @@ impl Checkpoints {
         if bytes > JSON_LIMIT {
             return Err(StoreError::TooLarge { object: object(), bytes, limit: JSON_LIMIT }.into());
         }
-        let version = UpdateVersion {
-            e_tag: found.meta.e_tag.clone(),
-            version: found.meta.version.clone(),
-        };
+        let version =
+            UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
         Ok((Some(found.bytes().await.map_err(failed)?), Some(version)))
     }
 }

@@ -5,9 +5,7 @@ use coffer_train::dataset::Split;
 use coffer_train::model::vae::VaeConfig;
 use coffer_train::store::{Address, Place};
 use coffer_train::stream::{Dataset, StreamError};
-use coffer_train::train::{
-    EpochRecord, Event, ModelConfig, Outcome, Resume, Run, TrainConfig,
-};
+use coffer_train::train::{EpochRecord, Event, ModelConfig, Outcome, Resume, Run, TrainConfig};
 use serde::Serialize;
 
 use super::Session;
@@ -82,7 +80,8 @@ fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result
             output.note(&format!("going on from {from}"));
         }
         Event::Progress { epoch, samples: done, loss } => {
-            let bar = bar.get_or_insert_with(|| output.progress(&format!("epoch {epoch}"), samples));
+            let bar =
+                bar.get_or_insert_with(|| output.progress(&format!("epoch {epoch}"), samples));
             bar.at(done, format!("loss {loss:.2}"));
         }
         Event::Epoch(record) => {

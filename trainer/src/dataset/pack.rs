@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 
+use super::Split;
 use super::index::{Digest, INDEX, Index, IndexError, ShardEntry};
 use super::shard::{ShardError, ShardWriter};
 use super::source::{Source, SourceError};
-use super::Split;
 use crate::store::{Place, StoreError};
 
 /// Why a dataset can't be packed.
@@ -78,4 +78,3 @@ async fn upload(to: &Place, name: String, writer: ShardWriter) -> Result<ShardEn
     to.write(&name, content).await?;
     Ok(ShardEntry { name, samples, bytes, blake3 })
 }
-

@@ -67,7 +67,8 @@ pub fn decode_grey(png: &[u8], side: usize, pixels: &mut [u8]) -> Result<(), Pic
     let info = reader.info();
     let (width, height) = (info.width, info.height);
     let fits = [width, height].map(usize::try_from) == [Ok(side), Ok(side)];
-    let grey = (info.color_type, info.bit_depth) == (png::ColorType::Grayscale, png::BitDepth::Eight);
+    let grey =
+        (info.color_type, info.bit_depth) == (png::ColorType::Grayscale, png::BitDepth::Eight);
     if !(fits && grey) {
         let kind = format!("{:?}, {:?} bits", info.color_type, info.bit_depth);
         return Err(PictureError::Kind { width, height, kind, side });

@@ -69,7 +69,8 @@ impl Source {
     pub fn samples(&self, split: Split) -> Result<SampleIter, SourceError> {
         match self {
             Self::Mnist(directory) => {
-                let [train_images, train_labels, test_images, test_labels] = mnist_files(directory)?;
+                let [train_images, train_labels, test_images, test_labels] =
+                    mnist_files(directory)?;
                 let samples = match split {
                     Split::Train => Samples::open(&train_images, &train_labels)?,
                     Split::Test => Samples::open(&test_images, &test_labels)?,
@@ -113,7 +114,8 @@ mod tests {
     #[test]
     fn a_directory_counts_only_with_all_four_files() {
         let dir = tempfile::tempdir().unwrap();
-        let names = ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte", "t10k-images.idx3-ubyte"];
+        let names =
+            ["train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte", "t10k-images.idx3-ubyte"];
         names.iter().for_each(|name| std::fs::write(dir.path().join(name), b"").unwrap());
         let here = || vec![PathBuf::from("/nonexistent"), dir.path().to_owned()];
         assert_eq!(Source::find(here()), None);

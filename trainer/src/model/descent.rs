@@ -49,7 +49,11 @@ impl<M: Objective> Learner for Descent<M> {
         self.model.valid().losses(batch, rng, &self.device.clone().inner())
     }
 
-    fn pictures(&self, count: usize, rng: &mut ChaCha8Rng) -> Result<Option<Vec<u8>>, LearnerError> {
+    fn pictures(
+        &self,
+        count: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Option<Vec<u8>>, LearnerError> {
         let device = self.device.clone().inner();
         let Some(pictures) = self.model.valid().pictures(count, rng, &device) else {
             return Ok(None);

@@ -48,7 +48,8 @@ pub trait Learner {
     ///
     /// # Errors
     /// If they can't be read from the device.
-    fn pictures(&self, count: usize, rng: &mut ChaCha8Rng) -> Result<Option<Vec<u8>>, LearnerError>;
+    fn pictures(&self, count: usize, rng: &mut ChaCha8Rng)
+    -> Result<Option<Vec<u8>>, LearnerError>;
 
     /// Everything that has been learned, as named files.
     ///

@@ -114,10 +114,7 @@ fn linear(inputs: usize, outputs: usize, rng: &mut ChaCha8Rng, device: &Device) 
     };
     let weight = TensorData::new(draw(inputs * outputs), [inputs, outputs]);
     let bias = TensorData::new(draw(outputs), [outputs]);
-    Linear {
-        weight: Param::from_data(weight, device),
-        bias: Some(Param::from_data(bias, device)),
-    }
+    Linear { weight: Param::from_data(weight, device), bias: Some(Param::from_data(bias, device)) }
 }
 
 #[cfg(test)]

@@ -2,9 +2,7 @@
 //! `[outputs, inputs]`, so that `module.load_state_dict(safetensors.torch.load_file(path))` works.
 
 use burn::module::Module;
-use burn::store::{
-    BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore,
-};
+use burn::store::{BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
 
 /// Why weights can't be written or read.
 #[derive(Debug, thiserror::Error)]

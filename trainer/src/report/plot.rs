@@ -58,7 +58,8 @@ impl Axes {
         let all = || curves.iter().flat_map(|curve| &curve.values).copied();
         let low = all().fold(f64::INFINITY, f64::min);
         let high = all().fold(f64::NEG_INFINITY, f64::max);
-        let (low, high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
+        let (low, high) =
+            if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
         let room = ((high - low) * 0.05).max(0.5);
         let longest = curves.iter().map(|curve| curve.values.len()).max().unwrap_or(0);
         let last = (longest as f64).max(2.0);

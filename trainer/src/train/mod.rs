@@ -5,7 +5,7 @@ mod epoch;
 mod record;
 mod run;
 
-pub use epoch::PassError;
 pub use config::{ModelConfig, TrainConfig};
+pub use epoch::PassError;
 pub use record::{EpochRecord, Losses, Timing};
 pub use run::{Event, Outcome, Resume, Run, RunError};

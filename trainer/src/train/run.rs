@@ -283,8 +283,8 @@ impl Run<'_> {
             self.runtime.block_on(plots.write(name, Bytes::from(png.clone())))?;
             if let Some(directory) = &self.out {
                 let path = directory.join(name);
-                let copied = std::fs::create_dir_all(directory)
-                    .and_then(|()| std::fs::write(&path, png));
+                let copied =
+                    std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, png));
                 copied.map_err(|source| RunError::Copy { path, source })?;
             }
         }

@@ -1,0 +1,95 @@
+//! A small dataset and a small run on it.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use coffer_train::dataset::pack::pack;
+use coffer_train::dataset::source::Source;
+use coffer_train::model::DeviceChoice;
+use coffer_train::model::vae::VaeConfig;
+use coffer_train::store::Place;
+use coffer_train::stream::Dataset;
+use coffer_train::train::{Event, ModelConfig, Outcome, Resume, Run, RunError, TrainConfig};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
+use tokio::runtime::Runtime;
+
+pub(crate) const TRAIN: usize = 200;
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+pub(crate) fn count(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap()
+}
+
+pub(crate) fn memory() -> Place {
+    Place::new(Arc::new(InMemory::new()), "memory://test")
+}
+
+/// Packs 200 + 40 drawn samples, 30 to a shard, into `place`.
+pub(crate) fn dataset(runtime: &Runtime, place: &Place) -> Dataset {
+    let source = Source::Synthetic { train: 200, test: 40 };
+    runtime.block_on(pack(&source, place, count(30), |_, _| ())).unwrap();
+    runtime.block_on(Dataset::open(place)).unwrap()
+}
+
+/// Carries out a small run at `place` up to `epochs`. Returns the warnings, too.
+pub(crate) fn train(
+    runtime: &Runtime,
+    dataset: &Dataset,
+    place: &Place,
+    epochs: u64,
+    change: impl FnOnce(&mut Run<'_>),
+) -> Result<(Outcome, Vec<String>), RunError> {
+    let config = TrainConfig {
+        model: ModelConfig::Vae(VaeConfig { hidden: 16, latent: 3 }),
+        seed: 5,
+        batch: count(16),
+        learning_rate: 1e-3,
+        window: count(70),
+        dataset: dataset.index().version,
+    };
+    let mut run = Run {
+        runtime,
+        dataset: dataset.clone(),
+        place: place.clone(),
+        config,
+        epochs,
+        prefetch: count(2),
+        device: DeviceChoice::Cpu,
+        resume: Resume::Auto,
+        out: None,
+    };
+    change(&mut run);
+    let mut warnings = Vec::new();
+    let outcome = run.carry_out(&mut |event| {
+        if let Event::Resumed { passed_over, .. } = event {
+            warnings.extend_from_slice(passed_over);
+        }
+    })?;
+    Ok((outcome, warnings))
+}
+
+pub(crate) fn read(runtime: &Runtime, place: &Place, name: &str) -> Vec<u8> {
+    runtime.block_on(place.read(name, u64::MAX)).unwrap().to_vec()
+}
+
+pub(crate) fn write(runtime: &Runtime, place: &Place, name: &str, content: Vec<u8>) {
+    let put = place.store().put(&Path::from(name), PutPayload::from(content));
+    runtime.block_on(put).unwrap();
+}
+
+pub(crate) fn delete(runtime: &Runtime, place: &Place, name: &str) {
+    runtime.block_on(place.store().delete(&Path::from(name))).unwrap();
+}
+
+/// Flips one bit in the middle of an object.
+pub(crate) fn damage(runtime: &Runtime, place: &Place, name: &str) {
+    let mut content = read(runtime, place, name);
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    write(runtime, place, name, content);
+}
