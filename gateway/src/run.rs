@@ -9,7 +9,9 @@ use crate::engine::gc::{self, GcConfig};
 use crate::engine::keys::MasterKey;
 use crate::engine::nodes::NodeSet;
 use crate::engine::{Engine, EngineConfig};
-use crate::http::front::{Front, Names, TokenRoute};
+use crate::http::admin::{Names, TokenRoute};
+use crate::http::front::{Front, Limits};
+use crate::http::health::{Health, Problem};
 use crate::http::tls::ServerTls;
 use crate::http::{Server, Sockets};
 use crate::s3::{CofferS3, Settings, now_ms};
@@ -22,6 +24,7 @@ use coffer_core::placement::ClusterMap;
 use coffer_core::shard::ShardStore;
 use coffer_node::service::{MutualTls, NodeClient, TlsError};
 use coffer_node::{NodeEngine, NodeOptions, OpenError};
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -130,14 +133,17 @@ impl Gateway {
         service.set_access(Access::new(keys.clone()));
         service.set_route(TokenRoute::new(tokens.clone(), keys));
         service.set_validation(Names::default());
+        service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_limits()))));
 
         let listen = listen.unwrap_or(settings.listen);
         let failed = |source| StartError::Listen { listen, source };
         let sockets = Sockets::bind(listen).map_err(failed)?;
         let address = sockets.address();
         let tls = ServerTls::load(&paths.file("gateway.pem"), &paths.file("gateway.key"))?;
-        let front =
-            Arc::new(Front::new(service.build(), tokens, settings.max_requests, address.port()));
+        let limits = Limits { requests: settings.max_requests, ..Limits::default() };
+        let health = readiness(engine.clone(), code.k());
+        let front = Front::new(service.build(), tokens, health, &limits, address.port());
+        let front = Arc::new(front);
         let server = Server::start(sockets, &tls, front).map_err(failed)?;
         let grace = Duration::from_secs(settings.garbage_grace_seconds);
         let collector =
@@ -181,6 +187,37 @@ impl Gateway {
         // Its end is waited for: until then it holds the engine.
         let _ = self.collector.await;
     }
+}
+
+/// What `s3s` may hold in memory for one request. Forms are not served, but it would read one, with
+/// the file in it, before it asks whether the client may send it.
+fn protocol_limits() -> S3Config {
+    let mut config = S3Config::default();
+    // 10,000 parts with a checksum each, or 1,000 keys of 1 KiB.
+    config.xml_max_body_size = 4 * 1024 * 1024;
+    config.post_object_max_file_size = 0;
+    config.form_max_field_size = 16 * 1024;
+    config.form_max_fields_size = 64 * 1024;
+    config.form_max_parts = 32;
+    config
+}
+
+/// A gateway is ready while as many nodes answer as it takes to read.
+fn readiness(engine: Arc<Engine>, needed: usize) -> Health {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    Health::new(move || {
+        let engine = engine.clone();
+        Box::pin(async move {
+            let nodes = engine.nodes();
+            let answers = nodes.map().nodes.iter().map(|node| async {
+                let Ok(store) = nodes.store(node.id) else { return false };
+                tokio::time::timeout(PATIENCE, store.stat()).await.is_ok_and(|a| a.is_ok())
+            });
+            let up = futures::future::join_all(answers).await.into_iter().filter(|a| *a).count();
+            let problem: Problem = (up < needed).then_some("too few storage nodes answer");
+            problem
+        })
+    })
 }
 
 /// sled gives its lock up a moment after its last user is gone: a gateway that is restarted in the

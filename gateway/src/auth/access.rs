@@ -8,7 +8,7 @@ use http::Extensions;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Result};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 /// Who asks, and what they may do. Put into each request's extensions once it is authenticated.
@@ -59,6 +59,29 @@ impl Identity {
                         grant.prefix.as_deref().is_some_and(|theirs| theirs.starts_with(p))
                     })
             })
+    }
+}
+
+/// Where a request's identity is left for whoever logs the request; put into its extensions.
+#[derive(Debug, Clone, Default)]
+pub struct Authenticated(Arc<OnceLock<Arc<Identity>>>);
+
+impl Authenticated {
+    /// Leaves the identity, once.
+    pub fn set(&self, identity: Arc<Identity>) {
+        let _ = self.0.set(identity);
+    }
+
+    /// The name of who asked, if that was found out.
+    pub fn name(&self) -> Option<String> {
+        self.0.get().map(|identity| identity.name.clone())
+    }
+}
+
+/// Leaves the identity of a signed request for the log.
+pub(crate) fn note(extensions: &Extensions, identity: &Arc<Identity>) {
+    if let Some(authenticated) = extensions.get::<Authenticated>() {
+        authenticated.set(identity.clone());
     }
 }
 
@@ -146,6 +169,7 @@ impl S3Access for Access {
         // A signed request speaks for its key; any other for the token that came with it.
         if let Some(credentials) = cx.credentials() {
             let identity = self.keys.identity(&credentials.access_key).ok_or_else(denied)?;
+            note(cx.extensions_mut(), &identity);
             cx.extensions_mut().insert(identity);
         }
         let operation = cx.s3_op().name().to_owned();

@@ -1,6 +1,6 @@
 //! Requests that are not S3. They live under `/.coffer/`, which no bucket name can be.
 
-use crate::auth::access::denied;
+use crate::auth::access::{self, denied};
 use crate::auth::{Identity, KeyRing, Tokens};
 use crate::s3::errors::{s3, to_s3};
 use coffer_core::access::{Grant, Verb};
@@ -79,7 +79,11 @@ impl TokenRoute {
 
     fn caller(&self, request: &S3Request<Body>) -> Option<Arc<Identity>> {
         match &request.credentials {
-            Some(credentials) => self.keys.identity(&credentials.access_key),
+            Some(credentials) => {
+                let identity = self.keys.identity(&credentials.access_key)?;
+                access::note(&request.extensions, &identity);
+                Some(identity)
+            }
             None => request.extensions.get::<Arc<Identity>>().cloned(),
         }
     }

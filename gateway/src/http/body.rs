@@ -79,11 +79,7 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
-    pub(super) fn watch(
-        body: Body,
-        record: Record,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Body {
+    pub(super) fn watch(body: Body, record: Record, permit: Option<OwnedSemaphorePermit>) -> Body {
         Body::http_body_unsync(Self { body, record, _permit: permit })
     }
 }

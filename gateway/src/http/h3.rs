@@ -1,14 +1,16 @@
 //! HTTP/3 over QUIC.
 
 use super::front::Front;
+use super::tasks::Tasks;
 use super::tls::ServerTls;
 use bytes::{Buf, Bytes};
 use futures::stream::{self, StreamExt};
+use h3::error::{Code, StreamError};
 use h3::server::{RequestResolver, RequestStream};
 use h3_quinn::{RecvStream, SendStream};
 use http::Response;
 use http::header::CONTENT_LENGTH;
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use quinn::crypto::rustls::QuicServerConfig;
 use s3s::Body;
@@ -16,11 +18,19 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long a peer may be silent before its connection is closed.
 const IDLE: Duration = Duration::from_secs(30);
+/// Connections at a time; more are refused. From a quarter on, clients must prove their address.
+const MAX_CONNECTIONS: usize = 4096;
+const VALIDATE_FROM: usize = MAX_CONNECTIONS / 4;
+/// How long a client may take to send a request's headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may leave what it is sent in our buffers.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+/// How long a connection stays open after its last answer when the server stops.
+const LINGER: Duration = Duration::from_millis(300);
 /// Requests at a time on one connection.
 const MAX_STREAMS: u32 = 256;
 /// The most bytes of a request's headers.
@@ -51,26 +61,29 @@ pub(super) fn endpoint(socket: UdpSocket, tls: &ServerTls) -> io::Result<quinn::
     quinn::Endpoint::new(shared, Some(config), socket, Arc::new(quinn::TokioRuntime))
 }
 
-pub(super) async fn accept(
-    endpoint: quinn::Endpoint,
-    front: Arc<Front>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
+pub(super) async fn accept(endpoint: quinn::Endpoint, front: Arc<Front>, tasks: Tasks) {
     loop {
         let incoming = tokio::select! {
             incoming = endpoint.accept() => incoming,
-            () = stop.cancelled() => None,
+            () = tasks.stopping() => None,
         };
         let Some(incoming) = incoming else { break };
-        let (front, stop, inner) = (front.clone(), stop.clone(), tasks.clone());
-        tasks.spawn(async move {
-            if let Err(error) = serve(incoming, front, stop, inner).await {
-                tracing::debug!(%error, "HTTP/3 connection ended");
-            }
-        });
+        let open = endpoint.open_connections();
+        if open >= MAX_CONNECTIONS {
+            incoming.refuse();
+        } else if open >= VALIDATE_FROM && !incoming.remote_address_validated() {
+            // Makes the client prove its address first, so that forged ones cost us nothing.
+            let _ = incoming.retry();
+        } else {
+            let (front, inner) = (front.clone(), tasks.clone());
+            tasks.spawn(async move {
+                if let Err(error) = serve(incoming, front, inner).await {
+                    tracing::debug!(%error, "HTTP/3 connection ended");
+                }
+            });
+        }
     }
-    // Streams that have begun go on; new connections are refused.
+    // Connections that are open go on until they have ended; new ones are refused.
     endpoint.set_server_config(None);
     endpoint.wait_idle().await;
 }
@@ -78,63 +91,86 @@ pub(super) async fn accept(
 async fn serve(
     incoming: quinn::Incoming,
     front: Arc<Front>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let connection = h3_quinn::Connection::new(incoming.await?);
     let mut connection =
         h3::server::builder().max_field_section_size(MAX_HEADERS).build(connection).await?;
+    let requests = TaskTracker::new();
     loop {
         let resolver = tokio::select! {
             resolver = connection.accept() => resolver?,
-            () = stop.cancelled() => {
-                connection.shutdown(0).await?;
-                // Until the peer closes: requests at hand use the connection.
-                while connection.accept().await?.is_some() {}
-                None
-            }
+            () = tasks.stopping() => break,
         };
         let Some(resolver) = resolver else { return Ok(()) };
         let front = front.clone();
-        tasks.spawn(async move {
+        tasks.spawn(requests.track_future(async move {
             if let Err(error) = answer(resolver, &front).await {
                 tracing::debug!(%error, "HTTP/3 request ended");
             }
-        });
+        }));
     }
+    connection.shutdown(0).await?;
+    requests.close();
+    let ended = async {
+        requests.wait().await;
+        // What was sent last is still on its way, and closing would discard it.
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::select! {
+        () = ended => {}
+        // Turns away late requests, and notices when the client closes.
+        () = async { while let Ok(Some(_)) = connection.accept().await {} } => {}
+    }
+    Ok(())
 }
 
 async fn answer(
     resolver: RequestResolver<h3_quinn::Connection, Bytes>,
     front: &Front,
-) -> Result<(), h3::error::StreamError> {
-    let (request, stream) = resolver.resolve_request().await?;
-    let (mut send, mut receive) = stream.split();
-    // HTTP/3 marks an empty body by ending the stream, not by a header: a request that tells no
-    // length, as a GET, is read up to its first byte, so that an empty body is known for one.
-    let first = match request.headers().contains_key(CONTENT_LENGTH) {
-        true => Some(Bytes::new()),
-        false => next_data(&mut receive).await?,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let arrival = async {
+        let (request, stream) = resolver.resolve_request().await?;
+        let (send, receive) = stream.split();
+        let mut receive = Receiving(receive);
+        // HTTP/3 marks an empty body by ending the stream, not by a header: a request that tells no
+        // length, as a GET, is read up to its first byte, so that an empty body is known for one.
+        let first = match request.headers().contains_key(CONTENT_LENGTH) {
+            true => Some(Bytes::new()),
+            false => receive.next_data().await?,
+        };
+        let body = first.map_or_else(Body::empty, |first| request_body(first, receive));
+        Ok::<_, StreamError>((request.map(|()| body), send))
     };
-    let body = first.map_or_else(Body::empty, |first| request_body(first, receive));
-    let response = front.answer(request.map(|()| body)).await;
+    let (request, mut send) = tokio::time::timeout(HEADER_TIMEOUT, arrival).await??;
+    let response = front.answer(request).await;
     send_response(&mut send, response).await
 }
 
-async fn next_data(
-    receive: &mut RequestStream<RecvStream, Bytes>,
-) -> Result<Option<Bytes>, h3::error::StreamError> {
-    let data = receive.recv_data().await?;
-    Ok(data.map(|mut data| data.copy_to_bytes(data.remaining())))
+/// A request stream that tells the client when the rest of the body is not wanted.
+struct Receiving(RequestStream<RecvStream, Bytes>);
+
+impl Receiving {
+    async fn next_data(&mut self) -> Result<Option<Bytes>, StreamError> {
+        let data = self.0.recv_data().await?;
+        Ok(data.map(|mut data| data.copy_to_bytes(data.remaining())))
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        // Does nothing if all has been received (RFC 9114, section 4.1).
+        self.0.stop_sending(Code::H3_NO_ERROR);
+    }
 }
 
 /// The request's body from `first` on: read only as fast as it is consumed, so that flow control
 /// holds the client back.
-fn request_body(first: Bytes, receive: RequestStream<RecvStream, Bytes>) -> Body {
+fn request_body(first: Bytes, receive: Receiving) -> Body {
     let first = stream::iter((!first.is_empty()).then(|| Ok(Frame::data(first))));
     let rest = stream::try_unfold(receive, |mut receive| async move {
-        let data = next_data(&mut receive).await?;
-        Ok::<_, h3::error::StreamError>(data.map(|bytes| (Frame::data(bytes), receive)))
+        let data = receive.next_data().await?;
+        Ok::<_, StreamError>(data.map(|bytes| (Frame::data(bytes), receive)))
     });
     Body::http_body_unsync(StreamBody::new(Box::pin(first.chain(rest))))
 }
@@ -142,19 +178,23 @@ fn request_body(first: Bytes, receive: RequestStream<RecvStream, Bytes>) -> Body
 async fn send_response(
     send: &mut RequestStream<SendStream<Bytes>, Bytes>,
     response: Response<Body>,
-) -> Result<(), h3::error::StreamError> {
-    let (head, mut body) = response.into_parts();
-    send.send_response(Response::from_parts(head, ())).await?;
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let (mut parts, mut body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    send.send_response(Response::from_parts(parts, ())).await?;
     while let Some(frame) = body.frame().await {
         match frame.map(Frame::into_data) {
-            Ok(Ok(data)) => send.send_data(data).await?,
+            Ok(Ok(data)) => tokio::time::timeout(WRITE_STALL, send.send_data(data)).await??,
             Ok(Err(_trailers)) => {}
             Err(_) => {
                 // The head promised more than there is: the client must not take it for whole.
-                send.stop_stream(h3::error::Code::H3_INTERNAL_ERROR);
+                send.stop_stream(Code::H3_INTERNAL_ERROR);
                 return Ok(());
             }
         }
     }
-    send.finish().await
+    send.finish().await?;
+    Ok(())
 }

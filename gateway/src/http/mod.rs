@@ -3,15 +3,23 @@
 //! | module | what |
 //! |---|---|
 //! | [`tls`] | certificates and protocols |
-//! | [`front`] | what all requests pass: request ids, tokens, limits, the access log |
+//! | [`front`] | what all requests pass: request ids, tokens, limits |
+//! | [`log`] | the access log |
+//! | [`health`] | whether requests have a chance |
 //! | [`admin`] | requests that are not S3: issuing tokens |
-//! | [`tcp`] | HTTP/1.1 and 2 |
-//! | [`h3`] | HTTP/3 |
+//! | `body` | bodies that stall are given up, answers are counted |
+//! | `tcp` | HTTP/1.1 and 2 |
+//! | `h3` | HTTP/3 |
+//! | `tasks` | stopping in order |
 
 pub mod admin;
+mod body;
 pub mod front;
-pub mod h3;
-pub mod tcp;
+mod h3;
+pub mod health;
+pub mod log;
+mod tasks;
+mod tcp;
 pub mod tls;
 
 use front::Front;
@@ -19,9 +27,8 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
+use tasks::Tasks;
 use tls::ServerTls;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How often a free port number is looked for that is free for TCP and UDP.
 const PORT_ATTEMPTS: usize = 16;
@@ -62,34 +69,29 @@ impl Sockets {
     }
 }
 
-/// A server that is running.
+/// A server that is running. Dropped without [`Server::stop`], it goes on until the runtime ends.
 #[derive(Debug)]
 pub struct Server {
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl Server {
-    /// Serves `front` on both sockets.
+    /// Serves `front` on both sockets. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When a socket or the TLS configuration can't be used.
     pub fn start(sockets: Sockets, tls: &ServerTls, front: Arc<Front>) -> io::Result<Self> {
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::default();
         let listener = tokio::net::TcpListener::from_std(sockets.tcp)?;
-        let connections = tcp::Connections::new(front.clone(), tls, stop.clone(), tasks.clone());
-        tasks.spawn(connections.accept(listener));
         let endpoint = h3::endpoint(sockets.udp, tls)?;
-        tasks.spawn(h3::accept(endpoint, front, stop.clone(), tasks.clone()));
-        Ok(Self { stop, tasks })
+        let connections = tcp::Connections::new(front.clone(), tls, tasks.clone());
+        tasks.spawn(connections.accept(listener));
+        tasks.spawn(h3::accept(endpoint, front, tasks.clone()));
+        Ok(Self { tasks })
     }
 
-    /// Takes no more requests, lets those at hand end, then closes.
+    /// Takes no more requests, lets those at hand end for a while, cuts off the rest, and closes.
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        // Whoever has not ended by then is cut off when the tasks are dropped with the runtime.
-        let _ = tokio::time::timeout(GRACE, self.tasks.wait()).await;
+        self.tasks.finish(GRACE).await;
     }
 }

@@ -1,30 +1,41 @@
 //! HTTP/1.1 and HTTP/2 over TLS.
 
 use super::front::Front;
+use super::tasks::Tasks;
 use super::tls::ServerTls;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use s3s::Body;
 use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 4096;
-/// How long a handshake, or the sending of a request's headers, may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long an HTTP/1.1 client may take to send a request's headers, idle time before included.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a peer may be silent before it is asked for a sign of life, and then to give it.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// The most bytes of headers (S3 allows 8 KiB, of which 2 KiB are metadata).
-const MAX_HEADERS: usize = 32 * 1024;
+/// How long a peer may leave what it is sent in our buffers.
+const WRITE_STALL: Duration = Duration::from_secs(60);
+/// The most bytes of headers (S3 allows 8 KiB, of which 2 KiB are metadata), and the most headers.
+const MAX_HEADERS: u32 = 32 * 1024;
+const MAX_HEADER_COUNT: usize = 128;
+/// Bytes of HTTP/1.1 that are read ahead.
+const READ_BUFFER: usize = 64 * 1024;
 /// Flow control windows of HTTP/2, in bytes; enough for fast uploads on one connection.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
@@ -34,32 +45,27 @@ const MAX_STREAMS: u32 = 256;
 pub(super) struct Connections {
     front: Arc<Front>,
     tls: TlsAcceptor,
-    http: Builder<TokioExecutor>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    http: Builder<Tasks>,
+    tasks: Tasks,
 }
 
 impl Connections {
-    pub(super) fn new(
-        front: Arc<Front>,
-        tls: &ServerTls,
-        stop: CancellationToken,
-        tasks: TaskTracker,
-    ) -> Arc<Self> {
-        let mut http = Builder::new(TokioExecutor::new());
+    pub(super) fn new(front: Arc<Front>, tls: &ServerTls, tasks: Tasks) -> Arc<Self> {
+        let mut http = Builder::new(tasks.clone());
         http.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEADERS.max(64 * 1024));
+            .max_headers(MAX_HEADER_COUNT)
+            .max_buf_size(READ_BUFFER);
         http.http2()
             .timer(TokioTimer::new())
-            .max_header_list_size(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX))
+            .max_header_list_size(MAX_HEADERS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(MAX_STREAMS)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        Arc::new(Self { front, tls: TlsAcceptor::from(tls.tcp()), http, stop, tasks })
+        Arc::new(Self { front, tls: TlsAcceptor::from(tls.tcp()), http, tasks })
     }
 
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -71,7 +77,7 @@ impl Connections {
             };
             let (accepted, slot) = tokio::select! {
                 accepted = accepted => accepted,
-                () = self.stop.cancelled() => return,
+                () = self.tasks.stopping() => return,
             };
             match accepted {
                 Ok((stream, _)) => {
@@ -93,7 +99,7 @@ impl Connections {
     async fn serve(&self, stream: TcpStream) {
         // Answers are often smaller than a segment; waiting to fill one only delays them.
         let _ = stream.set_nodelay(true);
-        let handshake = tokio::time::timeout(HEADER_TIMEOUT, self.tls.accept(stream));
+        let handshake = tokio::time::timeout(HANDSHAKE, self.tls.accept(Draining::new(stream)));
         let Ok(Ok(stream)) = handshake.await else { return };
         let front = self.front.clone();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -104,7 +110,7 @@ impl Connections {
         tokio::pin!(connection);
         let outcome = tokio::select! {
             outcome = connection.as_mut() => outcome,
-            () = self.stop.cancelled() => {
+            () = self.tasks.stopping() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -112,5 +118,78 @@ impl Connections {
         if let Err(error) = outcome {
             tracing::debug!(%error, "connection ended");
         }
+    }
+}
+
+/// A connection that fails when the peer takes nothing of what it is sent for [`WRITE_STALL`].
+struct Draining {
+    stream: TcpStream,
+    timer: Pin<Box<Sleep>>,
+    waiting: bool,
+}
+
+impl Draining {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, timer: Box::pin(tokio::time::sleep(WRITE_STALL)), waiting: false }
+    }
+
+    /// Passes on the outcome of a write, or the time-out.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.waiting = false;
+            return outcome;
+        }
+        if !self.waiting {
+            self.timer.as_mut().reset(Instant::now() + WRITE_STALL);
+            self.waiting = true;
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Draining {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Draining {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -27,20 +27,28 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// Loads the authority from `ca.pem` and `ca.key` in `dir`, or makes it.
+    /// Loads the authority from `ca.pem` and `ca.key` in `dir`, or makes it. The key is only needed
+    /// to issue certificates and may be kept elsewhere in between.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`]; also when there is a certificate without its key, since a new authority would
+    /// not be trusted by those who trust the old one.
     pub fn load_or_create(dir: &Path) -> Result<Self, FileError> {
         let (pem_path, key_path) = (dir.join("ca.pem"), dir.join("ca.key"));
         let broken = |e: rcgen::Error| FileError::invalid(&key_path, e.to_string());
         if !key_path.exists() {
+            if pem_path.exists() {
+                let why = "it is missing, but a certificate is to be issued; bring it back";
+                return Err(FileError::invalid(&key_path, why));
+            }
             let key = KeyPair::generate().map_err(broken)?;
-            let certificate = authority_params().self_signed(&key).map_err(broken)?;
             files::write_secret(&key_path, key.serialize_pem().as_bytes())?;
-            files::write(&pem_path, certificate.pem().as_bytes())?;
         }
         let key = KeyPair::from_pem(&files::read_secret(&key_path)?).map_err(broken)?;
+        if !pem_path.exists() {
+            let certificate = authority_params().self_signed(&key).map_err(broken)?;
+            files::write(&pem_path, certificate.pem().as_bytes())?;
+        }
         let pem = files::read(&pem_path)?;
         let issuer = Issuer::from_ca_cert_pem(&pem, key)
             .map_err(|e| FileError::invalid(&pem_path, e.to_string()))?;

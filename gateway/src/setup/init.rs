@@ -106,10 +106,9 @@ pub fn init_gateway(
             toml::to_string(config).map_err(|e| FileError::invalid(&toml_path, e.to_string()))?;
         files::write(&toml_path, text.as_bytes())?;
     }
-    let authority = Authority::load_or_create(dir)?;
     let certificate = paths.file("gateway.pem");
     if !certificate.exists() {
-        let issued = authority
+        let issued = Authority::load_or_create(dir)?
             .gateway(&host_names(config))
             .map_err(|e| FileError::invalid(&certificate, e.to_string()))?;
         write_issued(dir, "gateway", &issued)?;
@@ -133,25 +132,28 @@ pub fn init_cluster(
     let gateway = dir.join("gateway");
     let paths = init_gateway(&gateway, config, || new_nodes(addresses.iter().map(Some)))?;
     let map = config::load_cluster(&paths.file("cluster.json"))?;
-    let authority = Authority::load_or_create(&gateway)?;
-    for entry in &map.nodes {
-        let node = dir.join(&entry.name);
-        let toml_path = node.join("node.toml");
-        if toml_path.exists() {
-            continue;
+    let is_missing = |entry: &&NodeEntry| !dir.join(&entry.name).join("node.toml").exists();
+    let missing: Vec<&NodeEntry> = map.nodes.iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        let authority = Authority::load_or_create(&gateway)?;
+        for entry in missing {
+            init_node(&dir.join(&entry.name), entry, &authority)?;
         }
-        std::fs::create_dir_all(&node).map_err(FileError::io(&node))?;
-        let issued = authority
-            .node(entry.id)
-            .map_err(|e| FileError::invalid(&node.join("node.pem"), e.to_string()))?;
-        write_issued(&node, "node", &issued)?;
-        files::write(&node.join("ca.pem"), authority.pem().as_bytes())?;
-        // Last, since it says that the directory is complete.
-        let text = format!("node_id = \"{}\"\nlisten = \"{}\"\n", entry.id, entry.address);
-        files::write(&toml_path, text.as_bytes())?;
     }
     write_client_profile(&paths, &format!("https://{}", config.listen), &config.region)?;
     Ok(paths)
+}
+
+fn init_node(dir: &Path, entry: &NodeEntry, authority: &Authority) -> Result<(), FileError> {
+    std::fs::create_dir_all(dir).map_err(FileError::io(dir))?;
+    let issued = authority
+        .node(entry.id)
+        .map_err(|e| FileError::invalid(&dir.join("node.pem"), e.to_string()))?;
+    write_issued(dir, "node", &issued)?;
+    files::write(&dir.join("ca.pem"), authority.pem().as_bytes())?;
+    // Last, since it says that the directory is complete.
+    let text = format!("node_id = \"{}\"\nlisten = \"{}\"\n", entry.id, entry.address);
+    files::write(&dir.join("node.toml"), text.as_bytes())
 }
 
 /// Entries for new nodes `node-1`, `node-2`, …; without an address for nodes in this process.
@@ -279,6 +281,38 @@ mod tests {
         std::fs::create_dir(dir.path().join("catalog")).unwrap();
         let error = init_gateway(dir.path(), &config(), || Ok(vec![])).err().unwrap();
         assert!(error.to_string().contains("restore the key"), "{error}");
+    }
+
+    #[test]
+    fn the_authoritys_key_may_be_kept_elsewhere_but_is_never_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let init = || init_gateway(dir.path(), &config(), || new_nodes([None; 2].into_iter()));
+        init().unwrap();
+        std::fs::remove_file(dir.path().join("ca.key")).unwrap();
+        init().unwrap();
+        std::fs::remove_file(dir.path().join("gateway.pem")).unwrap();
+        let error = init().err().unwrap().to_string();
+        assert!(error.contains("ca.key") && error.contains("bring it back"), "{error}");
+    }
+
+    #[test]
+    fn exposed_secrets_are_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let paths =
+            init_gateway(dir.path(), &config(), || new_nodes([None; 2].into_iter())).unwrap();
+        for name in ["master.key", "token.key", "keys.toml", "ca.key", "gateway.key"] {
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(&paths.file(name)), 0o600, "{name}");
+        }
+        let expose = |name: &str| {
+            let permissions = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(paths.file(name), permissions).unwrap();
+        };
+        expose("master.key");
+        assert!(paths.master_key().err().unwrap().to_string().contains("chmod 600"));
+        expose("keys.toml");
+        assert!(crate::auth::KeyRing::load(&paths.file("keys.toml")).is_err());
     }
 
     #[test]
