@@ -26,7 +26,7 @@ pub enum StoreError {
         /// What is wrong.
         source: Box<coffer_client::Error>,
     },
-    /// The directory can't be made or opened.
+    /// The directory isn't there, or can't be made or opened.
     #[error("can't open {address}: {source}")]
     Open {
         /// Its address.
@@ -137,27 +137,41 @@ impl Opener {
         Self { options, client: OnceLock::new() }
     }
 
+    /// Opens the place at `address`. That its bucket doesn't exist shows with the first request.
+    ///
+    /// # Errors
+    /// If the gateway isn't configured, or the directory isn't there.
+    pub async fn open(&self, address: &Address) -> Result<Place, StoreError> {
+        match address {
+            Address::Directory(path) => Place::directory(path),
+            Address::S3 { bucket, prefix } => {
+                let bucket = self.client().and_then(|client| client.bucket(bucket));
+                let bucket = bucket.map_err(|error| client_error(address, error))?;
+                let store = Arc::new(PrefixStore::new(bucket, prefix.as_str()));
+                Ok(Place::new(store, address.to_string()))
+            }
+        }
+    }
+
     /// Opens the place at `address`, and makes its bucket or directory if that isn't there.
     ///
     /// # Errors
-    /// If the gateway isn't configured or the bucket or directory can't be made.
-    pub async fn open(&self, address: &Address) -> Result<Place, StoreError> {
-        let (bucket, prefix) = match address {
-            Address::Directory(path) => return Place::directory(path),
-            Address::S3 { bucket, prefix } => (bucket, prefix),
-        };
-        let failed =
-            |source| StoreError::Client { address: address.to_string(), source: Box::new(source) };
-        let client = self.client().map_err(failed)?;
-        // Whoever may not ask whether the bucket exists may still be allowed to use it.
-        if let Ok(false) = client.head_bucket(bucket).await {
-            client.create_bucket(bucket).await.map_err(failed)?;
+    /// If the gateway isn't configured, or the bucket or directory can't be made.
+    pub async fn create(&self, address: &Address) -> Result<Place, StoreError> {
+        match address {
+            Address::Directory(path) => {
+                std::fs::create_dir_all(path).map_err(|error| open_error(address, error))?;
+            }
+            Address::S3 { bucket, .. } => {
+                let failed = |error| client_error(address, error);
+                let client = self.client().map_err(failed)?;
+                // Whoever may not ask whether the bucket exists may still be allowed to use it.
+                if let Ok(false) = client.head_bucket(bucket).await {
+                    client.create_bucket(bucket).await.map_err(failed)?;
+                }
+            }
         }
-        let bucket = client.bucket(bucket).map_err(failed)?;
-        Ok(Place {
-            store: Arc::new(PrefixStore::new(bucket, prefix.as_str())),
-            address: address.to_string(),
-        })
+        self.open(address).await
     }
 
     /// Takes leave of the gateway, if there was one.
@@ -176,6 +190,17 @@ impl Opener {
     }
 }
 
+fn client_error(address: &Address, source: coffer_client::Error) -> StoreError {
+    StoreError::Client { address: address.to_string(), source: Box::new(source) }
+}
+
+fn open_error(
+    address: &Address,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::Open { address: address.to_string(), source: source.into() }
+}
+
 /// An open place: all object names are relative to it, and errors name objects in full.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -189,19 +214,15 @@ impl Place {
         Self { store, address: address.into() }
     }
 
-    /// Opens a local directory, and makes it if it isn't there.
+    /// Opens a local directory.
     ///
     /// # Errors
-    /// If the directory can't be made or opened.
+    /// If it isn't there or can't be opened.
     pub fn directory(path: &std::path::Path) -> Result<Self, StoreError> {
-        let address = Address::Directory(path.to_owned()).to_string();
-        let open = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Open {
-            address: address.clone(),
-            source,
-        };
-        std::fs::create_dir_all(path).map_err(|error| open(error.into()))?;
-        let store = LocalFileSystem::new_with_prefix(path).map_err(|error| open(error.into()))?;
-        Ok(Self::new(Arc::new(store.with_automatic_cleanup(true)), address))
+        let address = Address::Directory(path.to_owned());
+        let store =
+            LocalFileSystem::new_with_prefix(path).map_err(|error| open_error(&address, error))?;
+        Ok(Self::new(Arc::new(store.with_automatic_cleanup(true)), address.to_string()))
     }
 
     /// The place `name` within this one.

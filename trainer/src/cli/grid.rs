@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use super::Session;
 use super::args::Grid;
-use super::pack::open;
 
 #[derive(Serialize)]
 struct Drawn {
@@ -17,7 +16,7 @@ struct Drawn {
 }
 
 pub(super) fn run(session: &Session, args: &Grid) -> anyhow::Result<()> {
-    let place = open(session, &args.run)?;
+    let place = session.runtime.block_on(session.opener.open(&args.run))?;
     let mut checkpoints = Checkpoints::new(&place);
     let (id, checkpoint) = session.runtime.block_on(async {
         if let Some(epoch) = args.epoch {

@@ -25,13 +25,13 @@ struct Packed<'a> {
 }
 
 pub(super) fn run(session: &Session, args: &Pack) -> anyhow::Result<()> {
-    let place = open(session, &args.to)?;
+    let place = create(session, &args.to)?;
     pack_into(session, &place, &args.source).map(drop)
 }
 
 /// Opens a place for writing.
-pub(super) fn open(session: &Session, address: &Address) -> anyhow::Result<Place> {
-    Ok(session.runtime.block_on(session.opener.open(address))?)
+pub(super) fn create(session: &Session, address: &Address) -> anyhow::Result<Place> {
+    Ok(session.runtime.block_on(session.opener.create(address))?)
 }
 
 /// Packs the chosen source into `place` and reports it.

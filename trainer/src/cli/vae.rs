@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Session;
 use super::args::Vae;
-use super::pack::{open, pack_into};
+use super::pack::{create, pack_into};
 
 #[derive(Serialize)]
 struct Finished<'a> {
@@ -26,7 +26,7 @@ pub(super) fn run(session: &Session, args: &Vae) -> anyhow::Result<()> {
     };
     let data = within(&args.data, "mnist").context("--data or --store is missing")?;
     let place = within(&args.run, "vae").context("--run or --store is missing")?;
-    let dataset = dataset(session, args, &open(session, &data)?)?;
+    let dataset = dataset(session, args, &data)?;
     let index = dataset.index();
     if index.source != "mnist" {
         session.output.note(&format!("the dataset is {}, not MNIST", index.source));
@@ -43,7 +43,7 @@ pub(super) fn run(session: &Session, args: &Vae) -> anyhow::Result<()> {
     };
     let run = Run {
         runtime: &session.runtime,
-        place: open(session, &place)?,
+        place: create(session, &place)?,
         dataset,
         config,
         epochs: args.epochs,
@@ -62,11 +62,16 @@ pub(super) fn run(session: &Session, args: &Vae) -> anyhow::Result<()> {
 }
 
 /// Opens the dataset, and packs it first if it isn't there and that is wanted.
-fn dataset(session: &Session, args: &Vae, place: &Place) -> anyhow::Result<Dataset> {
-    let opened = session.runtime.block_on(Dataset::open(place));
+fn dataset(session: &Session, args: &Vae, address: &Address) -> anyhow::Result<Dataset> {
+    let place = if args.pack {
+        create(session, address)?
+    } else {
+        session.runtime.block_on(session.opener.open(address))?
+    };
+    let opened = session.runtime.block_on(Dataset::open(&place));
     if args.pack && matches!(opened, Err(StreamError::NoDataset(_))) {
-        pack_into(session, place, &args.source)?;
-        return Ok(session.runtime.block_on(Dataset::open(place))?);
+        pack_into(session, &place, &args.source)?;
+        return Ok(session.runtime.block_on(Dataset::open(&place))?);
     }
     Ok(opened?)
 }

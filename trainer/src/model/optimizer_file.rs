@@ -1,5 +1,6 @@
 //! The optimizer's state as safetensors: `encoder.weight/momentum.moment_1` and so on, with the
-//! scalars (such as the number of steps) as JSON in the metadata.
+//! scalars (such as the number of steps) as JSON in the metadata. Matrices have Burn's layout here,
+//! `[inputs, outputs]`.
 //!
 //! Burn keys this state by parameter ids, which are drawn anew in each process. Here it's keyed by
 //! the parameters' paths in the module, so that a checkpoint means the same anywhere.

@@ -78,8 +78,8 @@ pub(crate) fn read(runtime: &Runtime, place: &Place, name: &str) -> Vec<u8> {
 }
 
 pub(crate) fn write(runtime: &Runtime, place: &Place, name: &str, content: Vec<u8>) {
-    let put = place.store().put(&Path::from(name), PutPayload::from(content));
-    runtime.block_on(put).unwrap();
+    let path = Path::from(name);
+    runtime.block_on(place.store().put(&path, PutPayload::from(content))).unwrap();
 }
 
 pub(crate) fn delete(runtime: &Runtime, place: &Place, name: &str) {
