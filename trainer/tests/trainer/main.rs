@@ -1,4 +1,5 @@
 //! The trainer end to end on a small drawn dataset, over stores in memory and on disk.
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod checkpoints;
 mod resume;
