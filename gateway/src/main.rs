@@ -153,7 +153,8 @@ fn print_serving(gateway: &Gateway, json: bool) -> anyhow::Result<()> {
         println!("{line}");
         return Ok(());
     }
-    let (profile, ca) = (profile.display(), ca.display());
+    let master = gateway.master_key_file();
+    let (profile, ca, master) = (profile.display(), ca.display(), master.display());
     println!("serving S3 on {endpoint} (HTTP/1.1, HTTP/2, HTTP/3)");
     println!();
     println!("with coffer:   coffer --config {profile} mb s3://demo");
@@ -162,7 +163,9 @@ fn print_serving(gateway: &Gateway, json: bool) -> anyhow::Result<()> {
     println!("               export AWS_ACCESS_KEY_ID={}", gateway.root_key().access_key);
     println!("               export AWS_SECRET_ACCESS_KEY=(secret_key in {profile})");
     println!("               aws --endpoint-url {endpoint} s3 ls");
+    println!("with boto3:    the same three, and boto3.client('s3', endpoint_url='{endpoint}')");
     println!();
+    println!("back up {master}: without it everything stored is lost");
     println!("stop with Ctrl-C");
     Ok(())
 }

@@ -175,6 +175,11 @@ impl Gateway {
         self.paths.file("client.toml")
     }
 
+    /// The file with the key of all keys, to be backed up.
+    pub fn master_key_file(&self) -> PathBuf {
+        self.paths.file("master.key")
+    }
+
     /// The key that may do everything.
     pub fn root_key(&self) -> &AccessKey {
         &self.root

@@ -118,6 +118,21 @@ async fn bad_signatures_get_the_codes_of_s3() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn signatures_of_version_2_are_refused() {
+    let fixture = Fixture::start().await;
+    let query = "AWSAccessKeyId=AKROOT&Expires=4000000000&%53ignature=x";
+    let table = [
+        ("/data/mnist/1".to_owned(), vec![("authorization", "AWS AKROOT:eA=="), ("date", "x")]),
+        (format!("/data/mnist/1?{query}"), vec![]),
+    ];
+    for (path, headers) in table {
+        let answer = fixture.send(Protocol::Http1, "GET", &path, &headers, b"").await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "InvalidRequest"));
+        assert!(String::from_utf8_lossy(&answer.body).contains("AWS4-HMAC-SHA256"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn chunk_framing_is_not_taken_for_data() {
     let fixture = Fixture::start().await;
     let bearer = format!("Bearer {}", fixture.token(&[Verb::Write], 600));

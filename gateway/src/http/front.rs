@@ -70,6 +70,11 @@ const CHUNKED: Failure = Failure(
     "NotImplemented",
     "aws-chunked bodies need a signed request; with an access token, send the body as it is.",
 );
+const OLD_SIGNATURE: Failure = Failure(
+    StatusCode::BAD_REQUEST,
+    "InvalidRequest",
+    "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+);
 const INTERNAL: Failure = Failure(
     StatusCode::INTERNAL_SERVER_ERROR,
     "InternalError",
@@ -148,6 +153,9 @@ impl Front {
         id: &str,
         caller: &Authenticated,
     ) -> Response<Body> {
+        if has_old_signature(&request) {
+            return OLD_SIGNATURE.response(id);
+        }
         match self.bearer(&mut request) {
             Ok(None) => {}
             Ok(Some(identity)) => caller.set(identity),
@@ -190,6 +198,15 @@ impl Front {
         request.extensions_mut().insert(identity.clone());
         Ok(Some(identity))
     }
+}
+
+/// Whether a request is signed with version 2, which `s3s` would accept: its signatures cover
+/// neither host nor body and hold forever, so that whoever sees one may repeat the request.
+fn has_old_signature(request: &Request<Body>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let header = request.headers().get(AUTHORIZATION);
+    header.is_some_and(|v| v.as_bytes().starts_with(b"AWS "))
+        || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature")
 }
 
 impl Failure {

@@ -60,12 +60,14 @@ impl Authority {
         &self.pem
     }
 
-    /// A certificate for a storage node's shard service.
+    /// A certificate for a storage node's shard service. It does not make its holder a client:
+    /// whoever breaks into one node gets no say over the others.
     ///
     /// # Errors
     /// When the certificate library fails.
     pub fn node(&self, node: NodeId) -> Result<Issued, rcgen::Error> {
-        self.issue(vec![node_name(node)], &format!("coffer node {node}"))
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue(vec![node_name(node)], &format!("coffer node {node}"), usages)
     }
 
     /// A certificate for a gateway: for its clients, by the host names given, and towards nodes.
@@ -73,15 +75,20 @@ impl Authority {
     /// # Errors
     /// When a host name is not one, or the certificate library fails.
     pub fn gateway(&self, hosts: &[String]) -> Result<Issued, rcgen::Error> {
-        self.issue(hosts.to_vec(), "coffer gateway")
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(hosts.to_vec(), "coffer gateway", usages)
     }
 
-    fn issue(&self, names: Vec<String>, common_name: &str) -> Result<Issued, rcgen::Error> {
+    fn issue(
+        &self,
+        names: Vec<String>,
+        common_name: &str,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+    ) -> Result<Issued, rcgen::Error> {
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
         let now = OffsetDateTime::now_utc();
         // Clocks of machines that just joined may lag a little.
