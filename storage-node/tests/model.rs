@@ -143,7 +143,7 @@ proptest! {
                 node.put(key(k), info, bytes).await.unwrap();
             }
             // The fsync of what follows never succeeds, so that nothing of it is acknowledged.
-            disk.fail_syncs(u64::MAX);
+            disk.fail_syncs(u64::MAX, seed);
             for i in 0..puts {
                 let k = (i % 6) as u8;
                 let (info, bytes) = shard(100 + u64::from(k));
@@ -153,14 +153,57 @@ proptest! {
             drop(node);
             let index = if lose_index { Arc::new(MemoryIndex::default()) } else { index };
             let node = open(&after, index);
+            old_or_new(&node).await;
+            // What is written later must not vouch for what the crash has torn.
+            for k in 6..12u8 {
+                let (info, bytes) = shard(u64::from(k));
+                node.put(key(k), info, bytes).await.unwrap();
+            }
+            drop(node);
+            old_or_new(&open(&after, Arc::new(MemoryIndex::default()))).await;
+        });
+    }
+
+    #[test]
+    fn a_write_whose_fsync_failed_does_not_harm_what_it_was_to_replace(seed: u64, crash: u64, lose_index: bool) {
+        runtime().block_on(async {
+            let disk = FaultyDisk::new();
+            let index = Arc::new(MemoryIndex::default());
+            // One volume, so that the failure meets the write and not the mark at a volume's end.
+            let options = NodeOptions { volume_size: 1 << 20, ..options() };
+            let node =
+                NodeEngine::open_on(NODE, Arc::new(disk.clone()), index.clone(), options).unwrap();
             for k in 0..6u8 {
-                let old = read(&node, key(k), u64::from(k) + 1).await;
-                let new = read(&node, key(k), 100 + u64::from(k)).await;
-                let fits = old.is_ok_and(|b| b == shard(u64::from(k) + 1).1)
-                    || new.is_ok_and(|b| b == shard(100 + u64::from(k)).1);
-                assert!(fits, "shard {k} is neither old nor new");
+                let (info, bytes) = shard(u64::from(k) + 1);
+                node.put(key(k), info, bytes).await.unwrap();
+            }
+            disk.fail_syncs(1, seed);
+            let (info, bytes) = shard(103);
+            assert!(node.put(key(3), info, bytes).await.is_err());
+            for k in 6..12u8 {
+                let (info, bytes) = shard(u64::from(k));
+                node.put(key(k), info, bytes).await.unwrap();
+            }
+            let after = disk.crash(crash);
+            drop(node);
+            let index = if lose_index { Arc::new(MemoryIndex::default()) } else { index };
+            let node = open(&after, index);
+            old_or_new(&node).await;
+            for k in 6..12u8 {
+                assert!(read(&node, key(k), u64::from(k)).await.unwrap() == shard(u64::from(k)).1);
             }
         });
+    }
+}
+
+/// Shard `k` of the first six holds the content `k + 1`, or `100 + k`.
+async fn old_or_new(node: &NodeEngine) {
+    for k in 0..6u8 {
+        let old = read(node, key(k), u64::from(k) + 1).await;
+        let new = read(node, key(k), 100 + u64::from(k)).await;
+        let fits = old.is_ok_and(|b| b == shard(u64::from(k) + 1).1)
+            || new.is_ok_and(|b| b == shard(100 + u64::from(k)).1);
+        assert!(fits, "shard {k} is neither old nor new");
     }
 }
 
@@ -277,7 +320,7 @@ fn a_failed_fsync_is_reported_and_the_node_goes_on_in_a_new_volume() {
         let disk = FaultyDisk::new();
         let node = open(&disk, Arc::new(MemoryIndex::default()));
         let (info, bytes) = shard(1);
-        disk.fail_syncs(1);
+        disk.fail_syncs(1, 0);
         let failed = node.put(key(1), info, bytes.clone()).await;
         assert!(matches!(failed, Err(ShardError::Disk(_))), "{failed:?}");
         assert_eq!(read(&node, key(1), 1).await, Err(ShardError::NotFound));
@@ -286,5 +329,62 @@ fn a_failed_fsync_is_reported_and_the_node_goes_on_in_a_new_volume() {
         drop(node);
         let node = open(&after, Arc::new(MemoryIndex::default()));
         assert!(read(&node, key(1), 1).await.unwrap() == bytes);
+    });
+}
+
+#[test]
+fn a_volume_that_could_not_be_begun_for_lack_of_space_is_begun_when_there_is_some() {
+    runtime().block_on(async {
+        let disk = FaultyDisk::new();
+        let node = open(&disk, Arc::new(MemoryIndex::default()));
+        let info = ShardInfo { code: Code::DEFAULT, block_size: 1040, len: 30_000 };
+        let bytes = Bytes::from(vec![1; 30_000]);
+        node.put(key(1), info, bytes.clone()).await.unwrap();
+        // The volume is past its size: the next write begins another.
+        disk.set_capacity(Some(disk.content("vol-00000001.cfv").len() as u64 + 100));
+        for _ in 0..3 {
+            assert_eq!(node.put(key(2), info, bytes.clone()).await, Err(ShardError::Full));
+        }
+        disk.set_capacity(None);
+        node.put(key(2), info, bytes.clone()).await.unwrap();
+        let after = disk.crash(7);
+        drop(node);
+        let node = open(&after, Arc::new(MemoryIndex::default()));
+        for k in [1, 2] {
+            let all = BlockRange { first: 0, count: info.blocks() };
+            assert!(node.get(key(k), all).await.unwrap() == bytes);
+        }
+    });
+}
+
+#[test]
+fn deletes_go_through_on_a_full_disk_among_puts_that_do_not() {
+    runtime().block_on(async {
+        let disk = FaultyDisk::new();
+        let mut options = options();
+        options.reserve_bytes = 10_000;
+        let index = Arc::new(MemoryIndex::default());
+        let node = NodeEngine::open_on(NODE, Arc::new(disk.clone()), index, options).unwrap();
+        let (info, bytes) = shard(5);
+        for k in 0..10 {
+            node.put(key(k), info, bytes.clone()).await.unwrap();
+        }
+        disk.set_capacity(Some(75_000));
+        let puts =
+            futures::future::join_all((10..20).map(|k| node.put(key(k), info, bytes.clone())));
+        let deletes = futures::future::join_all((0..10).map(|k| node.delete(vec![key(k)])));
+        let (puts, deletes) = tokio::join!(puts, deletes);
+        assert!(puts.contains(&Err(ShardError::Full)), "{puts:?}");
+        assert!(deletes.iter().all(Result::is_ok), "{deletes:?}");
+    });
+}
+
+#[test]
+fn more_blocks_than_a_record_may_have_are_refused_before_they_are_stored() {
+    runtime().block_on(async {
+        let node = open(&FaultyDisk::new(), Arc::new(MemoryIndex::default()));
+        let info = ShardInfo { code: Code::DEFAULT, block_size: 17, len: 17 * 1025 };
+        let refused = node.put(key(1), info, vec![0; 17 * 1025].into()).await;
+        assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
     });
 }

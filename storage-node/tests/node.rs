@@ -2,19 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
+mod common;
+
 use bytes::Bytes;
 use coffer_core::erasure::Code;
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardKey, ShardStore};
-use coffer_node::service::{MutualTls, NodeClient, Service, serve};
+use coffer_node::service::{NodeClient, Service, serve};
 use coffer_node::{NodeEngine, NodeOptions, OpenError};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use common::{NODE, Pki};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-const NODE: NodeId = NodeId::from_bytes([1; 16]);
 const OTHER: NodeId = NodeId::from_bytes([2; 16]);
 
 fn options() -> NodeOptions {
@@ -45,7 +46,7 @@ async fn the_index_may_be_deleted_damaged_or_another_nodes() {
     let stat = node.stat().await.unwrap();
     drop(node);
     let index = dir.path().join("index");
-    for damage in 0..3 {
+    for damage in 0..23 {
         match damage {
             0 => std::fs::remove_dir_all(&index).unwrap(),
             1 => {
@@ -55,7 +56,15 @@ async fn the_index_may_be_deleted_damaged_or_another_nodes() {
                     }
                 }
             }
-            _ => {}
+            // Not damaged: what the open before has made.
+            2 => {}
+            n => {
+                let file = index.join("db");
+                let mut bytes = std::fs::read(&file).unwrap();
+                let at = bytes.len() * (n - 3) / 20;
+                bytes[at] ^= 0x55;
+                std::fs::write(&file, bytes).unwrap();
+            }
         }
         let node = NodeEngine::open(dir.path(), NODE, options()).unwrap();
         assert_eq!(node.list(None, 100).await.unwrap(), listed, "damage {damage}");
@@ -96,40 +105,6 @@ async fn deleted_shards_give_their_space_back() {
         "{} of {full} bytes are still taken",
         after.volume_bytes
     );
-}
-
-/// Certificates of one authority for a gateway and nodes.
-struct Pki {
-    dir: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let ca = params.self_signed(&key).unwrap();
-        std::fs::write(dir.path().join("ca.pem"), ca.pem()).unwrap();
-        let issuer = Issuer::new(params, key);
-        let pki = Self { dir, issuer };
-        pki.issue("gateway", "gateway");
-        pki.issue("node", &format!("node-{NODE}"));
-        pki
-    }
-
-    fn issue(&self, file: &str, name: &str) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.dir.path().join(format!("{file}.pem")), certificate.pem()).unwrap();
-        std::fs::write(self.dir.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
-    }
-
-    fn tls(&self, name: &str) -> MutualTls {
-        MutualTls::load(self.dir.path(), name).unwrap()
-    }
 }
 
 fn start(dir: &Path, pki: &Pki, listen: SocketAddr) -> Service {
@@ -176,14 +151,17 @@ async fn strangers_and_impostors_are_refused() {
     let client = NodeClient::new(&stranger.tls("gateway")).unwrap();
     assert!(unreachable(client.node(NODE, &address).stat().await));
     // The right authority for the server's eyes, the wrong one for ours, and the other way round.
-    let ca = std::fs::read(pki.dir.path().join("ca.pem")).unwrap();
-    std::fs::write(stranger.dir.path().join("ca.pem"), ca).unwrap();
+    let ca = std::fs::read(pki.path().join("ca.pem")).unwrap();
+    std::fs::write(stranger.path().join("ca.pem"), ca).unwrap();
     let client = NodeClient::new(&stranger.tls("gateway")).unwrap();
     assert!(unreachable(client.node(NODE, &address).stat().await));
     // The node is not the one that is meant.
     let client = NodeClient::new(&pki.tls("gateway")).unwrap();
     assert!(unreachable(client.node(OTHER, &address).stat().await));
     assert!(client.node(NODE, &address).stat().await.is_ok());
+    // A node is no client of other nodes.
+    let client = NodeClient::new(&pki.tls("node")).unwrap();
+    assert!(unreachable(client.node(NODE, &address).stat().await));
     service.stop().await;
 }
 

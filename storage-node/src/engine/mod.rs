@@ -16,6 +16,7 @@ pub use recover::OpenError;
 use crate::config::NodeDir;
 use crate::disk::{DirDisk, Disk};
 use crate::index::{Index, SledIndex, Watermark};
+use crate::volume::record::MAX_BLOCKS;
 use crate::volume::{VolumeNo, VolumeSet};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -108,8 +109,17 @@ impl NodeEngine {
                 OpenError::Io { path: dir.to_owned(), source }
             }
         })?;
+        let disk: Arc<dyn Disk> = Arc::new(disk);
         let index = SledIndex::open(&paths.index(), node)?;
-        Self::open_on(node, Arc::new(disk), Arc::new(index), options)
+        match Self::open_on(node, disk.clone(), Arc::new(index), options.clone()) {
+            // It opened, but what is in it can't be read: it is only a cache.
+            Err(OpenError::Index(error)) => {
+                tracing::warn!(%error, "the index is thrown away and will be built anew");
+                let index = SledIndex::recreate(&paths.index(), node)?;
+                Self::open_on(node, disk, Arc::new(index), options)
+            }
+            opened => opened,
+        }
     }
 
     /// Opens a node on any disk and index.
@@ -206,6 +216,10 @@ impl ShardStore for NodeEngine {
             let message = format!("{} bytes for a shard of {}", payload.len(), info.len);
             return Err(ShardError::BadRequest(message));
         }
+        if info.blocks() > MAX_BLOCKS {
+            let message = format!("{} blocks; a shard has at most {MAX_BLOCKS}", info.blocks());
+            return Err(ShardError::BadRequest(message));
+        }
         let bytes = payload.len();
         self.submit(Work::Put { key, info, payload }, bytes).await
     }
@@ -240,14 +254,18 @@ impl ShardStore for NodeEngine {
             let disk = |e: std::io::Error| ShardError::Disk(e.to_string());
             let watermark = shared.watermark();
             let free = shared.disk.free_space().map_err(disk)?;
+            let free = free.saturating_sub(shared.options.reserve_bytes);
+            // Space may have been made by others: a node that nobody writes to must find out too.
+            let writable =
+                shared.writable.load(Ordering::Relaxed) || free >= writer::GROUP_BYTES as u64;
             Ok(NodeStat {
                 node: shared.node,
                 shards: watermark.shards,
                 live_bytes: watermark.live_bytes,
                 volume_bytes: shared.volumes.allocated().map_err(disk)?,
-                free_bytes: free.saturating_sub(shared.options.reserve_bytes),
+                free_bytes: free,
                 corrupt: shared.corrupt.load(Ordering::Relaxed),
-                writable: shared.writable.load(Ordering::Relaxed),
+                writable,
             })
         })
         .await

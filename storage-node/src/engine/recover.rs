@@ -80,11 +80,9 @@ pub(super) fn recover(
     }
     let mut replay = Replay::new(node, volumes, index)?;
     let mut tail = Tail::Clean { end: HEADER_LEN };
-    for (i, no) in numbers.iter().enumerate() {
+    for no in &numbers {
         let Some(file) = volumes.get(*no) else { continue };
-        let last = i + 1 == numbers.len();
-        tail =
-            replay.volume(*no, &*file, last).map_err(OpenError::io(Path::new(&no.file_name())))?;
+        tail = replay.volume(*no, &*file).map_err(OpenError::io(Path::new(&no.file_name())))?;
     }
     let active = match (numbers.last(), tail) {
         (Some(no), Tail::Clean { end }) if headers_sound => {
@@ -116,14 +114,21 @@ pub(super) fn recover(
     Ok(Recovered { watermark: replay.watermark, active, corrupt: replay.corrupt })
 }
 
-/// Makes a volume that is durable, name and all, before it takes records.
+/// Makes a volume that is durable, name and all, before it takes records. `no` is new: a file of
+/// that name can only be what an attempt that failed has left.
 pub(super) fn new_volume(
     node: NodeId,
     disk: &dyn Disk,
     volumes: &VolumeSet,
     no: VolumeNo,
 ) -> io::Result<Active> {
-    let file = disk.create(&no.file_name())?;
+    let file = match disk.create(&no.file_name()) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => disk.open(&no.file_name())?,
+        created => created?,
+    };
+    if file.size()? > HEADER_LEN {
+        return Err(io::Error::other(format!("{} holds data already", no.file_name())));
+    }
     file.write_at(&[&encode_header(node, no)], 0)?;
     file.sync_data()?;
     disk.sync_dir()?;
@@ -166,13 +171,12 @@ impl<'a> Replay<'a> {
         Ok(Self { node, index, watermark, changes: Vec::new(), corrupt: 0 })
     }
 
-    fn volume(&mut self, no: VolumeNo, file: &dyn DiskFile, last: bool) -> io::Result<Tail> {
+    fn volume(&mut self, no: VolumeNo, file: &dyn DiskFile) -> io::Result<Tail> {
         if no.0 < self.watermark.volume {
             return Ok(Tail::Clean { end: file.size()? });
         }
         let from = if no.0 == self.watermark.volume { self.watermark.offset } else { HEADER_LEN };
-        // All of an earlier volume was durable; of the last one, what later records vouch for.
-        let durable = if last { self.vouched_for(no, file, from)? } else { u64::MAX };
+        let durable = self.vouched_for(no, file, from)?;
         let mut scanner = Scanner::new(file, self.node, no, from)?;
         let mut end = from.max(HEADER_LEN);
         let mut torn_before_end = false;
@@ -207,8 +211,8 @@ impl<'a> Replay<'a> {
                 }
             }
         }
-        if last && torn {
-            tracing::info!(volume = %no, end, "what was being written at the crash is left out");
+        if torn {
+            tracing::info!(volume = %no, end, "what was being written at a crash or failure is left out");
         }
         Ok(if torn_before_end { Tail::Torn } else { Tail::Clean { end } })
     }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 /// Jobs that share one fsync at most.
 const GROUP: usize = 256;
 /// Bytes of payload that share one fsync at most.
-const GROUP_BYTES: usize = 32 << 20;
+pub(super) const GROUP_BYTES: usize = 32 << 20;
 /// Holes are punched in whole pages; less can't be given back.
 const PAGE: u64 = 4096;
 
@@ -75,10 +75,13 @@ impl Writer {
                 }
             }
             let outcome = self.commit(&jobs);
-            for job in jobs {
-                // Whoever asked may have gone.
-                let _ = job.reply.send(outcome.clone());
-            }
+            let (deletes, puts): (Vec<_>, Vec<_>) =
+                jobs.into_iter().partition(|j| matches!(j.work, Work::Delete { .. }));
+            // Deletes must not fail for the puts that happened to be grouped with them.
+            let retry = outcome == Err(ShardError::Full) && !puts.is_empty();
+            answer(puts, &outcome);
+            let outcome = if retry { self.write(&deletes) } else { outcome };
+            answer(deletes, &outcome);
         }
         self.stop();
     }
@@ -149,6 +152,9 @@ impl Writer {
         {
             return Ok(active.clone());
         }
+        if let Some(full) = self.active.take() {
+            self.vouch(&full);
+        }
         let no = self.last_no.next();
         let shared = &self.shared;
         let active = new_volume(shared.node, &*shared.disk, &shared.volumes, no).map_err(disk)?;
@@ -209,9 +215,10 @@ impl Writer {
         }
         if let Err(error) = active.file.sync_data() {
             // The kernel may have dropped what it could not write, and says so only once: this
-            // volume takes no more records.
+            // volume takes no more records. Cutting off what nobody was promised is a courtesy.
             tracing::error!(volume = %active.no, %error, "fsync failed; a new volume is begun");
             self.active = None;
+            let _ = active.file.set_len(active.end);
             return Err(disk(error));
         }
         Ok(())
@@ -249,18 +256,36 @@ impl Writer {
 
     /// Vouches for the last records and saves the index, so that the next start is quick.
     fn stop(mut self) {
-        if let Some(active) = self.active.clone() {
-            let mut watermark = self.shared.watermark();
-            let mut end = active.end;
-            let none = Bytes::new();
-            let mark = self.stage(&active, &mut end, &mut watermark.next_seq, Kind::Mark, &none);
-            if self.append(&active, &[mark]).is_ok() {
-                watermark.offset = end;
-                // Only a cache: without it the next start replays a little.
-                let _ = self.shared.index.apply(&[], watermark);
-            }
+        if let Some(active) = self.active.take() {
+            self.vouch(&active);
+            // Only a cache: without it the next start replays a little.
+            let _ = self.shared.index.apply(&[], self.shared.watermark());
         }
         let _ = self.shared.index.flush();
+    }
+
+    /// Ends a volume with a mark. Where that fails, the volume's last group is unproven: damage to
+    /// it would pass for the trace of a crash.
+    fn vouch(&mut self, active: &Active) {
+        let mut watermark = self.shared.watermark();
+        let mut end = active.end;
+        let none = Bytes::new();
+        let mark = self.stage(active, &mut end, &mut watermark.next_seq, Kind::Mark, &none);
+        match self.append(active, &[mark]) {
+            Ok(()) => {
+                watermark.volume = active.no.0;
+                watermark.offset = end;
+                *self.shared.watermark.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
+            }
+            Err(error) => tracing::warn!(volume = %active.no, %error, "the mark was not written"),
+        }
+    }
+}
+
+fn answer(jobs: Vec<Job>, outcome: &Result<(), ShardError>) {
+    for job in jobs {
+        // Whoever asked may have gone.
+        let _ = job.reply.send(outcome.clone());
     }
 }
 

@@ -5,10 +5,17 @@ use coffer_core::ids::NodeId;
 use coffer_core::shard::ShardKey;
 use serde::{Serialize, de::DeserializeOwned};
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 /// The memory that sled may use for its page cache, in bytes.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// sled frees its file lock in the background: a node that is stopped and started within one process
+/// may find it still held for a moment.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Keys of shards have [`ShardKey::LEN`] bytes; this one is shorter and sorts nowhere near.
 const WATERMARK: &[u8] = b"watermark v1";
@@ -30,24 +37,46 @@ impl SledIndex {
             Ok(index) => Ok(index),
             Err(error) => {
                 tracing::warn!(%error, dir = %dir.display(), "the index is thrown away and will be built anew");
-                std::fs::remove_dir_all(dir)
-                    .map_err(|e| IndexError(format!("can't remove {}: {e}", dir.display())))?;
-                Self::try_open(dir, node)
+                Self::recreate(dir, node)
             }
         }
     }
 
+    /// Removes what is in `dir` and makes a new, empty index.
+    ///
+    /// # Errors
+    /// [`IndexError`] when that can't be done.
+    pub fn recreate(dir: &Path, node: NodeId) -> Result<Self, IndexError> {
+        std::fs::remove_dir_all(dir)
+            .map_err(|e| IndexError(format!("can't remove {}: {e}", dir.display())))?;
+        Self::try_open(dir, node)
+    }
+
     fn try_open(dir: &Path, node: NodeId) -> Result<Self, IndexError> {
-        let db =
-            sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open().map_err(failed)?;
+        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
+        let mut tries = 0;
+        let db = loop {
+            match guarded(|| config.open()) {
+                Err(e) if e.0.contains("could not acquire lock") && tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                opened => break opened?,
+            }
+        };
         // A tree of the node's own: an index that was copied from another node looks empty.
-        let entries = db.open_tree(node.as_bytes()).map_err(failed)?;
+        let entries = guarded(|| db.open_tree(node.as_bytes()))?;
         Ok(Self { db, entries })
     }
 }
 
-fn failed(error: sled::Error) -> IndexError {
-    IndexError(error.to_string())
+/// Runs a call into sled. Damaged files make it panic in places, which must not take the node down:
+/// a damaged index is no loss.
+fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(outcome) => outcome.map_err(|e| IndexError(e.to_string())),
+        Err(_) => Err(IndexError("sled panicked; the index is damaged".to_owned())),
+    }
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
@@ -60,7 +89,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
 
 impl Index for SledIndex {
     fn get(&self, key: ShardKey) -> Result<Option<Location>, IndexError> {
-        self.entries.get(key.to_bytes()).map_err(failed)?.map(|v| decode(&v)).transpose()
+        guarded(|| self.entries.get(key.to_bytes()))?.map(|v| decode(&v)).transpose()
     }
 
     fn apply(&self, changes: &[Change], watermark: Watermark) -> Result<(), IndexError> {
@@ -72,11 +101,11 @@ impl Index for SledIndex {
             }
         }
         batch.insert(WATERMARK, encode(&watermark)?);
-        self.entries.apply_batch(batch).map_err(failed)
+        guarded(|| self.entries.apply_batch(batch))
     }
 
     fn watermark(&self) -> Result<Option<Watermark>, IndexError> {
-        self.entries.get(WATERMARK).map_err(failed)?.map(|v| decode(&v)).transpose()
+        guarded(|| self.entries.get(WATERMARK))?.map(|v| decode(&v)).transpose()
     }
 
     fn scan(
@@ -86,24 +115,25 @@ impl Index for SledIndex {
     ) -> Result<Vec<(ShardKey, Location)>, IndexError> {
         let after = after.map(ShardKey::to_bytes);
         let from = after.as_ref().map_or(Bound::Unbounded, |k| Bound::Excluded(k.as_slice()));
-        self.entries
-            .range::<&[u8], _>((from, Bound::Unbounded))
-            .filter_map(|row| match row {
-                Ok((key, value)) => {
-                    let key: [u8; ShardKey::LEN] = key.as_ref().try_into().ok()?;
-                    Some(decode(&value).map(|location| (ShardKey::from_bytes(&key), location)))
-                }
-                Err(error) => Some(Err(failed(error))),
+        let range = (from, Bound::Unbounded);
+        // The watermark is among the rows; one more is read for it.
+        let rows: Vec<_> = guarded(|| {
+            self.entries.range::<&[u8], _>(range).take(limit.saturating_add(1)).collect()
+        })?;
+        rows.iter()
+            .filter_map(|(key, value)| {
+                let key: [u8; ShardKey::LEN] = key.as_ref().try_into().ok()?;
+                Some(decode(value).map(|location| (ShardKey::from_bytes(&key), location)))
             })
             .take(limit)
             .collect()
     }
 
     fn clear(&self) -> Result<(), IndexError> {
-        self.entries.clear().map_err(failed)
+        guarded(|| self.entries.clear())
     }
 
     fn flush(&self) -> Result<(), IndexError> {
-        self.db.flush().map(|_| ()).map_err(failed)
+        guarded(|| self.db.flush()).map(|_| ())
     }
 }

@@ -15,6 +15,8 @@ use tokio::sync::Mutex;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an answer may take; a bound for callers that set none of their own.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pauses between attempts to connect to a node that does not answer.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -134,13 +136,23 @@ impl RemoteNode {
         request: Request,
         payload: Bytes,
     ) -> Result<(Response, Bytes), ShardError> {
+        let exchange = self.exchange(request, payload);
+        tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| ShardError::Timeout)?
+    }
+
+    async fn exchange(
+        &self,
+        request: Request,
+        payload: Bytes,
+    ) -> Result<(Response, Bytes), ShardError> {
         let header = wire::encode(&request).map_err(|e| ShardError::BadRequest(e.to_string()))?;
         let connection = self.connection().await?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(unreachable)?;
         let write = async {
             send.write_all(&header).await.map_err(unreachable)?;
             send.write_chunk(payload).await.map_err(unreachable)?;
-            send.finish().map_err(unreachable)
+            send.finish().map_err(unreachable)?;
+            Ok::<_, ShardError>(())
         };
         let read = async {
             let mut len = [0; 4];
@@ -160,12 +172,12 @@ impl RemoteNode {
             receive.read_exact(&mut payload).await.map_err(unreachable)?;
             Ok((response, Bytes::from(payload)))
         };
-        // A node may answer before it has read all, when it refuses; its answer is what counts.
-        let (written, answer) = tokio::join!(write, read);
-        match answer {
-            Ok((Response::Failed(error), _)) => Err(error),
-            Ok(answer) => written.map(|()| answer),
-            Err(error) => Err(error),
+        // A node answers as soon as it has all that it needs, or refuses, and lets go of the rest,
+        // be it only the end of the stream: its answer is what counts, not how writing ended.
+        let (_, answer) = tokio::join!(write, read);
+        match answer? {
+            (Response::Failed(error), _) => Err(error),
+            answer => Ok(answer),
         }
     }
 }

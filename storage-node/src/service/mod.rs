@@ -2,7 +2,8 @@
 //!
 //! Messages are those of [`coffer_core::wire`]. A node's certificate names it by its id, and clients
 //! insist on the name of the node that they mean: one node can't pose as another. Clients must show
-//! a certificate of the same authority.
+//! a certificate of the same authority that is good for clients (extended key usage `clientAuth`):
+//! nodes' certificates are issued without it, so that one node has no say over another.
 //!
 //! * [`tls`]: certificates and what is asked of them
 //! * [`server`]: the node's side

@@ -9,10 +9,13 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 /// How long one request may take, from its first byte to the last of its answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of payload that all requests together may be receiving: bounds the memory of the service.
+const RECEIVING: usize = 128 << 20;
 /// Connections at a time: a cluster has few gateways.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -38,7 +41,8 @@ pub fn serve(
     let runtime = Arc::new(quinn::TokioRuntime);
     let endpoint = quinn::Endpoint::new(endpoint_config(), Some(config), socket, runtime)?;
     let address = endpoint.local_addr()?;
-    let task = tokio::spawn(accept(endpoint.clone(), store));
+    let server = Arc::new(Server { store, receiving: Semaphore::new(RECEIVING) });
+    let task = tokio::spawn(accept(endpoint.clone(), server));
     Ok(Service { endpoint, task, address })
 }
 
@@ -56,29 +60,36 @@ impl Service {
     }
 }
 
-async fn accept(endpoint: quinn::Endpoint, store: Arc<dyn ShardStore>) {
+/// What all requests share.
+#[derive(Debug)]
+struct Server {
+    store: Arc<dyn ShardStore>,
+    receiving: Semaphore,
+}
+
+async fn accept(endpoint: quinn::Endpoint, server: Arc<Server>) {
     while let Some(incoming) = endpoint.accept().await {
         if endpoint.open_connections() >= MAX_CONNECTIONS {
             incoming.refuse();
             continue;
         }
-        let store = store.clone();
+        let server = server.clone();
         tokio::spawn(async move {
             match incoming.await {
-                Ok(connection) => serve_connection(connection, store).await,
+                Ok(connection) => serve_connection(connection, server).await,
                 Err(error) => tracing::warn!(%error, "a connection was refused"),
             }
         });
     }
 }
 
-async fn serve_connection(connection: quinn::Connection, store: Arc<dyn ShardStore>) {
+async fn serve_connection(connection: quinn::Connection, server: Arc<Server>) {
     tracing::debug!(peer = %connection.remote_address(), "connected");
     // The number of streams is bounded by the transport.
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let store = store.clone();
+        let server = server.clone();
         tokio::spawn(async move {
-            let answer = answer(send, receive, &*store);
+            let answer = answer(send, receive, &server);
             match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "a request broke off"),
@@ -104,10 +115,10 @@ enum Broken {
 async fn answer(
     mut send: SendStream,
     mut receive: RecvStream,
-    store: &dyn ShardStore,
+    server: &Server,
 ) -> Result<(), Broken> {
     let outcome = match read_header(&mut receive).await? {
-        Ok(request) => perform(request, &mut receive, store).await?,
+        Ok(request) => perform(request, &mut receive, server).await?,
         Err(error) => Err(ShardError::BadRequest(error.to_string())),
     };
     let (response, payload) = outcome.unwrap_or_else(|e| (Response::Failed(e), Bytes::new()));
@@ -138,8 +149,9 @@ type Answer = Result<(Response, Bytes), ShardError>;
 async fn perform(
     request: Request,
     receive: &mut RecvStream,
-    store: &dyn ShardStore,
+    server: &Server,
 ) -> Result<Answer, Broken> {
+    let store = &server.store;
     let plain = |response| (response, Bytes::new());
     Ok(match request {
         Request::Put { key, info } => {
@@ -147,8 +159,13 @@ async fn perform(
             if let Err(error) = info.check() {
                 return Ok(Err(error));
             }
+            let _room = server.receiving.acquire_many(info.len).await;
             let mut payload = vec![0; info.len as usize];
             receive.read_exact(&mut payload).await?;
+            if receive.read(&mut [0]).await.is_ok_and(|more| more.is_some()) {
+                let message = format!("more than the {} bytes that were announced", info.len);
+                return Ok(Err(ShardError::BadRequest(message)));
+            }
             store.put(key, info, payload.into()).await.map(|()| plain(Response::Done))
         }
         Request::Get { key, blocks } => store.get(key, blocks).await.map(|bytes| {

@@ -38,7 +38,8 @@
 //! which it was written: misdirected writes and copied files are found as corruption is.
 //!
 //! A **tombstone** says that the shard of its key is deleted. A **mark** says nothing but its
-//! `synced` field; one is written when the node stops.
+//! `synced` field; one is written when a volume is full and when the
+//! node stops.
 //!
 //! # What is fsynced before what
 //!
@@ -52,11 +53,12 @@
 //!
 //! # Torn or rotten?
 //!
-//! After a crash the end of the last volume may hold anything. A damaged record is *rotten* if a
-//! later valid record's `synced` lies past it, or if a later volume was begun: it was durable once,
-//! so it is kept, counted and reported. Otherwise it is *torn*: nobody was told that it was stored,
-//! so it is ignored, and cut off if nothing valid follows. After torn bytes that can't be cut off
-//! the node begins a new volume, so that no later `synced` can vouch for them.
+//! After a crash or a failed fsync the end of a volume may hold anything. A damaged record is
+//! *rotten* if a later valid record's `synced` lies past it, or if the index went past it: it was
+//! durable once, so it is kept, counted and reported. Otherwise it is *torn*: nobody was told that
+//! it was stored, so it is ignored, what it was to replace stays, and it is cut off if nothing valid
+//! follows. After torn bytes that can't be cut off, and after a failed fsync, the node begins a new
+//! volume, so that no later `synced` can vouch for them. That a later volume exists proves nothing.
 
 mod header;
 pub mod record;
