@@ -24,6 +24,39 @@ pub(super) const MAX_SINGLE_PUT: u64 = 5 * 1024 * 1024 * 1024;
 /// Deletes that `DeleteObjects` runs at the same time.
 const DELETES_AT_ONCE: usize = 32;
 
+/// Checks the conditions of a GET or HEAD and finds the span of bytes that it is about.
+macro_rules! readable_span {
+    ($input:expr, $record:expr, $manifest:expr) => {{
+        let conditions = ReadConditions {
+            if_match: $input.if_match,
+            if_none_match: $input.if_none_match,
+            if_modified_since: $input.if_modified_since,
+            if_unmodified_since: $input.if_unmodified_since,
+        };
+        conditions
+            .check($record)
+            .map_err(|e| with_validators(e, $record))
+            .and_then(|()| span($record, $manifest, $input.range, $input.part_number))
+    }};
+}
+
+/// Fills in what the outputs of GET and HEAD both tell of an object.
+macro_rules! describe {
+    ($output:expr, $input:expr, $record:expr, $span:expr) => {{
+        $output.accept_ranges = Some("bytes".into());
+        $output.content_length = Some(convert::signed($span.bytes.end - $span.bytes.start));
+        $output.content_range = $span.content_range($record.size);
+        $output.e_tag = Some(convert::etag($record.etag));
+        $output.last_modified = Some(convert::timestamp($record.modified_ms));
+        $output.parts_count = $span.parts_count;
+        $output.server_side_encryption = Some(convert::encrypted());
+        if $span.whole && wants_checksums($input.checksum_mode.as_ref()) {
+            show_checksums!($output, &$record.checksums);
+        }
+        show_headers!($output, $record.headers);
+    }};
+}
+
 impl CofferS3 {
     pub(super) async fn put(&self, req: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
         let mut input = req.input;
@@ -82,30 +115,11 @@ impl CofferS3 {
         let scope = Scope::Object(&bucket, &key);
         let found = self.catalog.read(scope, |c| c.object_with_manifest(&bucket, &key)).await;
         let (record, manifest) = found.map_err(to_s3)?;
-        let conditions = ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        };
-        conditions.check(&record).map_err(|e| with_validators(e, &record))?;
-        let span = span(&record, &manifest, input.range, input.part_number)?;
+        let span = readable_span!(input, &record, &manifest)?;
         let keys = self.bucket_keys(&bucket).await?;
 
-        let mut output = GetObjectOutput {
-            accept_ranges: Some("bytes".into()),
-            content_length: Some(convert::signed(span.bytes.end - span.bytes.start)),
-            content_range: span.content_range(record.size),
-            e_tag: Some(convert::etag(record.etag)),
-            last_modified: Some(convert::timestamp(record.modified_ms)),
-            parts_count: span.parts_count,
-            server_side_encryption: Some(convert::encrypted()),
-            ..GetObjectOutput::default()
-        };
-        if span.whole && wants_checksums(input.checksum_mode.as_ref()) {
-            show_checksums!(output, &record.checksums);
-        }
-        show_headers!(output, record.headers);
+        let mut output = GetObjectOutput::default();
+        describe!(output, input, record, span);
         let partial = !span.whole;
         let bytes = self.engine.read(&keys, manifest, span.bytes).await.map_err(to_s3)?;
         let frames = bytes.map_ok(Frame::data).inspect_err(|error| {
@@ -131,28 +145,9 @@ impl CofferS3 {
             record.map(|record| (record, Manifest { parts: Vec::new() }))
         }
         .map_err(to_s3)?;
-        let conditions = ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
-        };
-        conditions.check(&record).map_err(|e| with_validators(e, &record))?;
-        let span = span(&record, &manifest, input.range, input.part_number)?;
-        let mut output = HeadObjectOutput {
-            accept_ranges: Some("bytes".into()),
-            content_length: Some(convert::signed(span.bytes.end - span.bytes.start)),
-            content_range: span.content_range(record.size),
-            e_tag: Some(convert::etag(record.etag)),
-            last_modified: Some(convert::timestamp(record.modified_ms)),
-            parts_count: span.parts_count,
-            server_side_encryption: Some(convert::encrypted()),
-            ..HeadObjectOutput::default()
-        };
-        if span.whole && wants_checksums(input.checksum_mode.as_ref()) {
-            show_checksums!(output, &record.checksums);
-        }
-        show_headers!(output, record.headers);
+        let span = readable_span!(input, &record, &manifest)?;
+        let mut output = HeadObjectOutput::default();
+        describe!(output, input, record, span);
         let mut response = S3Response::new(output);
         response.status = (!span.whole).then_some(StatusCode::PARTIAL_CONTENT);
         Ok(response)
