@@ -11,6 +11,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// For each shard the node that holds it; `None` where it is still owed.
 pub(super) type Placed = Vec<Option<NodeId>>;
@@ -136,16 +137,25 @@ impl WriteLog {
 pub(super) struct Written {
     engine: Arc<Engine>,
     log: WriteLog,
+    tasks: TaskTracker,
     keep: bool,
 }
 
 impl Written {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, log: WriteLog::default(), keep: false }
+        Self { engine, log: WriteLog::default(), tasks: TaskTracker::new(), keep: false }
     }
 
     pub(super) fn log(&self) -> WriteLog {
         self.log.clone()
+    }
+
+    /// Runs a task that stores shards; whatever it leaves behind is known when it has ended.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<T> {
+        AbortOnDropHandle::new(self.tasks.spawn(task))
     }
 
     pub(super) fn keep(mut self) {
@@ -155,12 +165,15 @@ impl Written {
 
 impl Drop for Written {
     fn drop(&mut self) {
-        let log = std::mem::take(&mut *self.log.0.lock().unwrap_or_else(PoisonError::into_inner));
         let (false, Ok(runtime)) = (self.keep, tokio::runtime::Handle::try_current()) else {
             return;
         };
-        let engine = self.engine.clone();
+        let (engine, log, tasks) = (self.engine.clone(), self.log.clone(), self.tasks.clone());
         runtime.spawn(async move {
+            // An aborted task may still be storing: what it stores must not come after the delete.
+            tasks.close();
+            tasks.wait().await;
+            let log = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
             for (node, keys) in log {
                 // Best effort: a node that is down keeps its orphans until the sweep.
                 let _ = engine.delete_shards(node, keys).await;

@@ -137,11 +137,11 @@ impl Engine {
                 min_nodes: keys.code().k(),
             };
             let task = self.clone().seal_and_store(job, sealer.clone(), data, written.log());
-            in_flight.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
+            in_flight.push_back(written.spawn(async move {
                 let stored = task.await;
                 drop(held);
                 stored
-            })));
+            }));
             while in_flight.len() >= self.config.chunks_in_flight || chunk.last {
                 let Some(oldest) = in_flight.pop_front() else { break };
                 content.add(oldest.await.map_err(|e| WriteError::Worker(e.to_string()))??);
