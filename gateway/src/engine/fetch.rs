@@ -294,15 +294,8 @@ impl Fetch<'_> {
         async move {
             // A shard that was never written is as good as lost.
             let Some(node) = node else { return (index, Err(ShardError::NotFound)) };
-            let outcome = match engine.nodes.store(node) {
-                Ok(store) => {
-                    let get = store.get(key, blocks);
-                    let get = tokio::time::timeout(engine.config.shard_timeout, get);
-                    get.await.unwrap_or(Err(ShardError::Timeout))
-                }
-                Err(error) => Err(error),
-            };
-            engine.nodes.report(node, &outcome);
+            let within = engine.config.shard_timeout;
+            let outcome = engine.nodes.call(node, within, |store| store.get(key, blocks)).await;
             let outcome = outcome.and_then(|bytes| {
                 if bytes.len() == want {
                     Ok(Vec::from(bytes))

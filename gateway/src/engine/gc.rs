@@ -6,13 +6,14 @@
 //! is down delays its rows, not the others.
 
 use super::Engine;
+use super::store::ShardsByNode;
 use crate::catalog::CatalogHandle;
 use coffer_core::catalog::records::{GarbageId, GarbageRecord};
 use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::NodeId;
 use coffer_core::manifest::{Content, Manifest, Part};
 use coffer_core::shard::ShardKey;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,20 +85,18 @@ impl Engine {
     pub fn discard(self: &Arc<Self>, part: Part) {
         let engine = self.clone();
         tokio::spawn(async move {
-            let mut by_node: BTreeMap<NodeId, Vec<ShardKey>> = BTreeMap::new();
+            let mut shards = ShardsByNode::new();
             for (node, key) in shards_of(&Manifest { parts: vec![part] }) {
-                by_node.entry(node).or_default().push(key);
+                shards.entry(node).or_default().push(key);
             }
-            for (node, keys) in by_node {
-                // Best effort: a node that is down keeps its orphans until the sweep.
-                let _ = engine.delete_shards(node, keys).await;
-            }
+            // Best effort: a node that is down keeps its orphans until the sweep.
+            engine.delete_from_nodes(shards).await;
         });
     }
 
     /// Deletes the shards of these rows, by node. Returns the rows of which nothing is left.
     async fn delete_garbage(&self, rows: Vec<(GarbageId, GarbageRecord)>) -> Vec<GarbageId> {
-        let mut by_node: BTreeMap<NodeId, Vec<ShardKey>> = BTreeMap::new();
+        let mut by_node = ShardsByNode::new();
         let mut nodes_of: Vec<(GarbageId, HashSet<NodeId>)> = Vec::new();
         for (id, row) in rows {
             let shards = shards_of(&row.manifest);
@@ -106,13 +105,8 @@ impl Engine {
                 by_node.entry(node).or_default().push(key);
             }
         }
-        let mut unreachable = HashSet::new();
-        for (node, keys) in by_node {
-            if let Err(error) = self.delete_shards(node, keys).await {
-                tracing::debug!(%node, %error, "garbage stays until the node answers");
-                unreachable.insert(node);
-            }
-        }
+        // What is not confirmed stays until its node answers.
+        let unreachable = self.delete_from_nodes(by_node).await;
         nodes_of
             .into_iter()
             .filter(|(_, nodes)| nodes.is_disjoint(&unreachable))

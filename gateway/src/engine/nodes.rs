@@ -63,6 +63,30 @@ impl NodeSet {
             .ok_or_else(|| ShardError::Unreachable(format!("node {id} is not in the cluster map")))
     }
 
+    /// Asks a node something, waits for its answer for a bounded time, and learns from the outcome
+    /// whether the node is well.
+    ///
+    /// # Errors
+    /// The node's, or [`ShardError::Timeout`].
+    pub async fn call<'a, T, F>(
+        &'a self,
+        id: NodeId,
+        within: Duration,
+        ask: impl FnOnce(&'a dyn ShardStore) -> F,
+    ) -> Result<T, ShardError>
+    where
+        F: Future<Output = Result<T, ShardError>>,
+    {
+        let outcome = match self.store(id) {
+            Ok(store) => tokio::time::timeout(within, ask(&**store))
+                .await
+                .unwrap_or(Err(ShardError::Timeout)),
+            Err(error) => Err(error),
+        };
+        self.report(id, &outcome);
+        outcome
+    }
+
     /// Whether a node has not failed just now.
     pub fn is_up(&self, id: NodeId) -> bool {
         let now = self.now_ms();
@@ -77,7 +101,7 @@ impl NodeSet {
     }
 
     /// Learns from the outcome of a call to a node.
-    pub fn report<T>(&self, id: NodeId, outcome: &Result<T, ShardError>) {
+    fn report<T>(&self, id: NodeId, outcome: &Result<T, ShardError>) {
         let Some(node) = self.nodes.get(&id) else { return };
         let again = self.now_ms() + u64::try_from(PASS_OVER.as_millis()).unwrap_or(u64::MAX);
         match outcome {

@@ -53,7 +53,12 @@ impl Engine {
         let put = |index: usize, node: NodeId| {
             let payload = stripe.slice(index * shard_len..(index + 1) * shard_len);
             log.note(node, job.key(index));
-            async move { (index, node, self.put_shard(node, job, index, payload).await) }
+            let (key, info) = (job.key(index), job.shape.shard_info());
+            async move {
+                let within = self.config.shard_timeout;
+                let stored = self.nodes.call(node, within, |store| store.put(key, info, payload));
+                (index, node, stored.await)
+            }
         };
         let mut puts = FuturesUnordered::new();
         for (index, node) in holders.iter().enumerate() {
@@ -100,30 +105,11 @@ impl Engine {
             Err(WriteError::NoQuorum { stored: done, quorum: code.write_quorum(), last })
         }
     }
-
-    async fn put_shard(
-        &self,
-        node: NodeId,
-        job: ChunkJob,
-        index: usize,
-        payload: Bytes,
-    ) -> Result<(), ShardError> {
-        let outcome = match self.nodes.store(node) {
-            Ok(store) => {
-                let put = store.put(job.key(index), job.shape.shard_info(), payload);
-                let put = tokio::time::timeout(self.config.shard_timeout, put);
-                put.await.unwrap_or(Err(ShardError::Timeout))
-            }
-            Err(error) => Err(error),
-        };
-        self.nodes.report(node, &outcome);
-        outcome
-    }
 }
 
 /// Where shards of an unfinished part may have gone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct WriteLog(Arc<Mutex<BTreeMap<NodeId, Vec<ShardKey>>>>);
+pub(super) struct WriteLog(Arc<Mutex<ShardsByNode>>);
 
 impl WriteLog {
     fn note(&self, node: NodeId, key: ShardKey) {
@@ -174,29 +160,32 @@ impl Drop for Written {
             tasks.close();
             tasks.wait().await;
             let log = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
-            for (node, keys) in log {
-                // Best effort: a node that is down keeps its orphans until the sweep.
-                let _ = engine.delete_shards(node, keys).await;
-            }
+            // Best effort: a node that is down keeps its orphans until the sweep.
+            engine.delete_from_nodes(log).await;
         });
     }
 }
 
+/// Shards by the nodes that hold them.
+pub(super) type ShardsByNode = BTreeMap<NodeId, Vec<ShardKey>>;
+
 impl Engine {
-    /// Deletes shards from one node.
-    pub(super) async fn delete_shards(
-        &self,
-        node: NodeId,
-        keys: Vec<ShardKey>,
-    ) -> Result<(), ShardError> {
-        let store = self.nodes.store(node)?;
+    /// Deletes shards from their nodes. Returns the nodes that have not confirmed.
+    pub(super) async fn delete_from_nodes(&self, shards: ShardsByNode) -> HashSet<NodeId> {
+        let mut unreachable = HashSet::new();
+        for (node, keys) in shards {
+            if let Err(error) = self.delete_shards(node, keys).await {
+                tracing::debug!(%node, %error, "shards could not be deleted");
+                unreachable.insert(node);
+            }
+        }
+        unreachable
+    }
+
+    async fn delete_shards(&self, node: NodeId, keys: Vec<ShardKey>) -> Result<(), ShardError> {
+        let within = self.config.shard_timeout;
         for batch in keys.chunks(MAX_BATCH) {
-            let delete = store.delete(batch.to_vec());
-            let outcome = tokio::time::timeout(self.config.shard_timeout, delete)
-                .await
-                .unwrap_or(Err(ShardError::Timeout));
-            self.nodes.report(node, &outcome);
-            outcome?;
+            self.nodes.call(node, within, |store| store.delete(batch.to_vec())).await?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::files::{self, FileError};
 use coffer_core::ids::NodeId;
+use coffer_node::service::tls::node_name;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -101,11 +102,6 @@ impl Authority {
             key: zeroize::Zeroizing::new(key.serialize_pem()),
         })
     }
-}
-
-/// The name by which a node's certificate knows it.
-pub fn node_name(node: NodeId) -> String {
-    format!("node-{node}")
 }
 
 fn authority_params() -> CertificateParams {
