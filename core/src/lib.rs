@@ -16,6 +16,7 @@
 //! | [`shard`], [`wire`] | what a storage node offers, and how that is said over QUIC |
 //! | [`catalog`] | buckets, objects, uploads: a state machine over an ordered key-value store |
 //! | [`access`] | who may do what: verbs, scopes, grants |
+//! | [`bucket`] | what can be set on a bucket, and what that decides |
 
 #![cfg_attr(
     test,
@@ -28,6 +29,7 @@
 )]
 
 pub mod access;
+pub mod bucket;
 pub mod catalog;
 pub mod erasure;
 pub mod ids;

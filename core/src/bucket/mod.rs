@@ -1,0 +1,18 @@
+//! What can be set on a bucket: the typed settings that its record holds, and what they decide.
+//!
+//! Everything here is data and pure functions. The gateway translates S3's XML to these types and
+//! asks them; the catalog stores them. Numbers stand for time: milliseconds since the Unix epoch.
+//!
+//! | module | what it answers |
+//! |---|---|
+//! | [`settings`] | versioning, public access block, ownership, default retention and encryption |
+//! | [`tags`] | which tags S3 allows on an object or a bucket |
+
+pub mod settings;
+pub mod tags;
+
+pub use settings::{
+    DefaultEncryption, DefaultRetention, LockMode, Ownership, PublicAccessBlock, Retention,
+    RetentionPeriod, SettingError, Versioning,
+};
+pub use tags::{TagError, TagLimit, Tags};
