@@ -17,6 +17,7 @@
 //! | [`catalog`] | buckets, objects, uploads: a state machine over an ordered key-value store |
 //! | [`access`] | who may do what: verbs, scopes, grants |
 //! | [`bucket`] | what can be set on a bucket, and what that decides |
+//! | `testing` | judges for tests (feature `testing`): is a history linearizable? |
 
 #![cfg_attr(
     test,
@@ -39,4 +40,6 @@ pub mod placement;
 pub mod random;
 pub mod seal;
 pub mod shard;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod wire;
