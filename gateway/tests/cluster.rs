@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod support {
+    pub(crate) mod dice;
     pub(crate) mod processes;
 }
 
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use support::dice::Dice;
 use support::processes::{PATIENCE, Processes};
 
 /// Bytes that follow from the key, so that a reader knows what it should see.
@@ -21,25 +23,6 @@ fn content(key: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(key.as_bytes()).finalize_xof().fill(&mut bytes);
     bytes
-}
-
-/// A generator for tests: xorshift64* (Vigna, 2014), seeded and printed, so that a run can be replayed.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let seed = std::env::var("COFFER_TEST_SEED").ok().and_then(|s| s.parse().ok());
-        let seed = seed.unwrap_or_else(|| u64::from(std::process::id()) << 20 | 1);
-        println!("COFFER_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
-    }
 }
 
 /// A call that must not hang.
@@ -137,7 +120,7 @@ async fn kill_9_at_random_moments_loses_nothing_that_was_acknowledged() {
             let http3 = if writer == 0 { Http3::Always } else { Http3::Never };
             let store = cluster.client_over(http3).bucket("data").unwrap();
             let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
-            let mut dice = Dice(dice.below(u64::MAX >> 1) | 1);
+            let mut dice = dice.fork();
             tokio::spawn(async move {
                 for n in 0u64.. {
                     if stop.load(Ordering::Relaxed) {

@@ -3,6 +3,7 @@
 use super::errors::s3;
 use coffer_core::catalog::Precondition;
 use coffer_core::catalog::records::ObjectRecord;
+use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
@@ -24,6 +25,20 @@ pub(super) fn precondition(
             Err(s3(S3ErrorCode::InvalidRequest, "If-Match and If-None-Match can't be combined."))
         }
     }
+}
+
+/// The condition of a write for which `s3s` 0.14 knows none: a copy.
+///
+/// # Errors
+/// `InvalidArgument` when a header can't be read, and as [`precondition`].
+pub(super) fn precondition_of(headers: &HeaderMap) -> S3Result<Precondition> {
+    let condition = |name: HeaderName| match headers.get(&name) {
+        None => Ok(None),
+        Some(value) => ETagCondition::parse_http_header(value.as_bytes()).map(Some).map_err(|_| {
+            s3(S3ErrorCode::InvalidArgument, format!("{name} is neither an entity tag nor *."))
+        }),
+    };
+    precondition(condition(IF_MATCH)?, condition(IF_NONE_MATCH)?)
 }
 
 /// The conditions of a read.

@@ -2,7 +2,7 @@
 //! objects ever share sealed data, so that deleting one can't touch the other.
 
 use super::checksums::{computed, hasher_named, show_checksums};
-use super::conditions::ReadConditions;
+use super::conditions::{ReadConditions, precondition_of};
 use super::convert::{self, object_headers, refuse, refuse_unsupported};
 use super::errors::{s3, to_s3};
 use super::objects::MAX_SINGLE_PUT;
@@ -10,7 +10,7 @@ use super::{CofferS3, now_ms};
 use crate::auth::access::{Verb, check_object};
 use crate::engine::write::BodyError;
 use coffer_core::catalog::records::{ObjectRecord, PartRecord};
-use coffer_core::catalog::{Command, Precondition, Scope};
+use coffer_core::catalog::{Command, Scope};
 use coffer_core::ids::{BucketName, ObjectKey, PartNumber, VersionId};
 use coffer_core::manifest::{ETag, Manifest, Part};
 use futures::TryStreamExt;
@@ -33,6 +33,7 @@ impl CofferS3 {
         refuse(input.copy_source_sse_customer_algorithm.is_some(), "SSE-C")?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
+        let precondition = precondition_of(&req.headers)?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match.take(),
             if_none_match: input.copy_source_if_none_match.take(),
@@ -82,7 +83,7 @@ impl CofferS3 {
             key,
             record: Box::new(record),
             manifest: Manifest { parts: vec![part.clone()] },
-            precondition: Precondition::None,
+            precondition,
         };
         self.commit(command, part).await?;
         Ok(CopyObjectOutput {
