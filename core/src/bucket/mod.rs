@@ -5,12 +5,15 @@
 //!
 //! | module | what it answers |
 //! |---|---|
+//! | [`policy`] | who may do what by the bucket's policy |
 //! | [`settings`] | versioning, public access block, ownership, default retention and encryption |
 //! | [`tags`] | which tags S3 allows on an object or a bucket |
 
+pub mod policy;
 pub mod settings;
 pub mod tags;
 
+pub use policy::Policy;
 pub use settings::{
     DefaultEncryption, DefaultRetention, LockMode, Ownership, PublicAccessBlock, Retention,
     RetentionPeriod, SettingError, Versioning,
