@@ -5,14 +5,20 @@
 //!
 //! | module | what it answers |
 //! |---|---|
+//! | [`cors`] | which web pages may read what a browser gets |
+//! | [`lifecycle`] | what becomes of objects with time |
 //! | [`policy`] | who may do what by the bucket's policy |
 //! | [`settings`] | versioning, public access block, ownership, default retention and encryption |
 //! | [`tags`] | which tags S3 allows on an object or a bucket |
 
+pub mod cors;
+pub mod lifecycle;
 pub mod policy;
 pub mod settings;
 pub mod tags;
 
+pub use cors::Cors;
+pub use lifecycle::Lifecycle;
 pub use policy::Policy;
 pub use settings::{
     DefaultEncryption, DefaultRetention, LockMode, Ownership, PublicAccessBlock, Retention,
