@@ -23,6 +23,9 @@ pub enum NameError {
     /// Not a 128-bit identifier in 32 hexadecimal digits.
     #[error("{0:?} is not an identifier of 32 hexadecimal digits")]
     Hex(String),
+    /// A version id that is not one of ours.
+    #[error("{0:?} is not a version id")]
+    Version(String),
     /// A part number outside 1..=10,000.
     #[error("part number {0} is not between 1 and 10000")]
     Part(i64),
@@ -90,6 +93,46 @@ id128! {
 id128! {
     /// An access token, for the log and for revocation.
     TokenId
+}
+
+/// What clients call a version: "null", or 48 hexadecimal digits that also say where it is to be
+/// found among the versions of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VersionName {
+    /// The version that was written while the bucket was not versioned.
+    Null,
+    /// Any other.
+    Id {
+        /// Its place among the versions of its key.
+        seq: u64,
+        /// The version.
+        version: VersionId,
+    },
+}
+
+impl fmt::Display for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Id { seq, version } => write!(f, "{seq:016x}{version}"),
+        }
+    }
+}
+
+impl FromStr for VersionName {
+    type Err = NameError;
+
+    fn from_str(s: &str) -> Result<Self, NameError> {
+        if s == "null" {
+            return Ok(Self::Null);
+        }
+        let malformed = || NameError::Version(s.chars().take(80).collect());
+        let mut bytes = [0u8; 24];
+        hex::decode_to_slice(s, &mut bytes).map_err(|_| malformed())?;
+        let (seq, version) = bytes.split_first_chunk::<8>().ok_or_else(malformed)?;
+        let version = VersionId::from_bytes(version.try_into().map_err(|_| malformed())?);
+        Ok(Self::Id { seq: u64::from_be_bytes(*seq), version })
+    }
 }
 
 /// An S3 bucket name: 3 to 63 characters of `a-z 0-9 . -`, with the rules of AWS.
@@ -283,7 +326,21 @@ mod tests {
         assert_eq!(PartNumber::new(10_000).map(PartNumber::get), Ok(10_000));
     }
 
+    #[test]
+    fn a_version_is_null_or_48_digits() {
+        assert_eq!("null".parse(), Ok(VersionName::Null));
+        for bad in ["", "Null", "ab", &"0".repeat(47), &"0".repeat(49), &"g".repeat(48)] {
+            assert!(bad.parse::<VersionName>().is_err(), "{bad}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn version_names_read_back_as_they_print(seq: u64, bytes: [u8; 16]) {
+            let name = VersionName::Id { seq, version: VersionId::from_bytes(bytes) };
+            prop_assert_eq!(name.to_string().parse(), Ok(name));
+        }
+
         #[test]
         fn ids_read_back_as_they_print(bytes: [u8; 16]) {
             let id = BlobId::from_bytes(bytes);

@@ -63,6 +63,8 @@ pub struct Part {
     pub size: u64,
     /// MD5 of the plaintext.
     pub md5: [u8; 16],
+    /// Additional checksums of the plaintext.
+    pub checksums: Checksums,
     /// The sealed data, or where it is.
     pub content: Content,
 }
@@ -199,6 +201,7 @@ mod tests {
             wrapped_key: vec![],
             size: lens.iter().map(|l| u64::from(*l)).sum(),
             md5: [0; 16],
+            checksums: Checksums::new(),
             content: Content::Sharded {
                 nodes: (0..6).map(|i| NodeId::from_bytes([i; 16])).collect(),
                 chunks,

@@ -8,18 +8,21 @@
 //! | [`cors`] | which web pages may read what a browser gets |
 //! | [`lifecycle`] | what becomes of objects with time |
 //! | [`policy`] | who may do what by the bucket's policy |
+//! | [`record`] | all settings of a bucket together, as its record holds them |
 //! | [`settings`] | versioning, public access block, ownership, default retention and encryption |
 //! | [`tags`] | which tags S3 allows on an object or a bucket |
 
 pub mod cors;
 pub mod lifecycle;
 pub mod policy;
+pub mod record;
 pub mod settings;
 pub mod tags;
 
 pub use cors::Cors;
 pub use lifecycle::Lifecycle;
 pub use policy::Policy;
+pub use record::{BucketSettings, ObjectLock, Setting};
 pub use settings::{
     DefaultEncryption, DefaultRetention, LockMode, Ownership, PublicAccessBlock, Retention,
     RetentionPeriod, SettingError, Versioning,

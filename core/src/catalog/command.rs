@@ -1,35 +1,67 @@
 //! What can be asked of the catalog.
 
+use super::CatalogError;
 use super::records::{BucketRecord, GarbageId, ObjectRecord, PartRecord, UploadRecord};
-use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId};
+use crate::bucket::{Retention, Setting, Tags};
+use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId, VersionName};
 use crate::manifest::{Checksums, ETag, Manifest};
 use serde::{Deserialize, Serialize};
 
 /// A condition on the object that a command is about to replace or delete; checked and acted upon
 /// in one step, so that of two racing writers one loses.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precondition {
-    /// No condition.
-    #[default]
-    None,
     /// `If-None-Match: *`: there must be no object yet.
     Absent,
     /// `If-Match: *`: there must be one.
     Present,
     /// `If-Match`: the object's etag must be this one.
     Matches(String),
+    /// `If-None-Match`: there is no object, or its etag is another one.
+    Differs(String),
+    /// The object must have this size in bytes.
+    Size(u64),
+    /// The object must have been committed within this second since the Unix epoch.
+    ModifiedSecond(u64),
+    /// The object must be this very version.
+    Version(VersionId),
 }
 
 impl Precondition {
-    /// Whether the condition holds for the current object.
-    pub fn holds(&self, current: Option<&ObjectRecord>) -> bool {
-        match self {
-            Self::None => true,
-            Self::Absent => current.is_none(),
-            Self::Present => current.is_some(),
-            Self::Matches(etag) => current.is_some_and(|c| c.etag.to_string() == *etag),
-        }
+    /// Checks the condition against the current object.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoSuchKey`] when there is none but has to be, else
+    /// [`CatalogError::PreconditionFailed`].
+    pub fn check(&self, current: Option<&ObjectRecord>) -> Result<(), CatalogError> {
+        let holds = match (self, current) {
+            (Self::Absent, current) => current.is_none(),
+            (Self::Differs(etag), current) => current.is_none_or(|c| c.etag.to_string() != *etag),
+            (_, None) => return Err(CatalogError::NoSuchKey),
+            (Self::Present, Some(_)) => true,
+            (Self::Matches(etag), Some(c)) => c.etag.to_string() == *etag,
+            (Self::Size(size), Some(c)) => c.size == *size,
+            (Self::ModifiedSecond(second), Some(c)) => c.modified_ms / 1000 == *second,
+            (Self::Version(version), Some(c)) => c.version == *version,
+        };
+        if holds { Ok(()) } else { Err(CatalogError::PreconditionFailed) }
     }
+}
+
+/// A change of a version that leaves its bytes as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Amendment {
+    /// Replace its tags.
+    Tags(Tags),
+    /// Replace its retention.
+    Retention {
+        /// The new one, or none.
+        retention: Option<Retention>,
+        /// Whether the caller may lift governance.
+        bypass: bool,
+    },
+    /// Set or lift the legal hold.
+    LegalHold(bool),
 }
 
 /// A change of the catalog. Times are in ms since the Unix epoch; ids are random. Both are chosen
@@ -50,6 +82,13 @@ pub enum Command {
         /// Now.
         at_ms: u64,
     },
+    /// Change one of a bucket's settings.
+    SetBucket {
+        /// Its name.
+        bucket: BucketName,
+        /// What is set.
+        setting: Box<Setting>,
+    },
     /// Make an object current.
     PutObject {
         /// In which bucket.
@@ -60,17 +99,48 @@ pub enum Command {
         record: Box<ObjectRecord>,
         /// Where its bytes are.
         manifest: Manifest,
-        /// Only if.
-        precondition: Precondition,
+        /// Only if all of these hold.
+        preconditions: Vec<Precondition>,
     },
-    /// Delete an object. That it is not there is no error, unless the condition says so.
+    /// Delete an object: for good, or by a delete marker where the bucket keeps versions. That it is
+    /// not there is no error, unless a condition says so.
     DeleteObject {
         /// In which bucket.
         bucket: BucketName,
         /// Under which key.
         key: ObjectKey,
-        /// Only if.
-        precondition: Precondition,
+        /// Only if all of these hold.
+        preconditions: Vec<Precondition>,
+        /// The version of the delete marker, if one is made.
+        marker: VersionId,
+        /// Now.
+        at_ms: u64,
+    },
+    /// Delete one version for good. That it is not there is no error.
+    DeleteVersion {
+        /// In which bucket.
+        bucket: BucketName,
+        /// Under which key.
+        key: ObjectKey,
+        /// Which version.
+        version: VersionName,
+        /// Only if all of these hold for that version.
+        preconditions: Vec<Precondition>,
+        /// Whether the caller may lift governance.
+        bypass: bool,
+        /// Now.
+        at_ms: u64,
+    },
+    /// Change a version, but not its bytes.
+    AmendVersion {
+        /// In which bucket.
+        bucket: BucketName,
+        /// Under which key.
+        key: ObjectKey,
+        /// Which version; the current one if `None`.
+        version: Option<VersionName>,
+        /// What is changed.
+        change: Amendment,
         /// Now.
         at_ms: u64,
     },
@@ -112,8 +182,8 @@ pub enum Command {
         version: VersionId,
         /// Additional checksums of the whole object.
         checksums: Checksums,
-        /// Only if.
-        precondition: Precondition,
+        /// Only if all of these hold.
+        preconditions: Vec<Precondition>,
         /// Now.
         at_ms: u64,
     },
@@ -146,13 +216,22 @@ pub enum Outcome {
         etag: ETag,
         /// The object's size in bytes.
         size: u64,
-        /// The object's version.
-        version: VersionId,
+        /// The version, if the bucket keeps versions.
+        version: Option<VersionName>,
     },
-    /// The object was deleted, or was not there.
+    /// The object or version was deleted, or was not there.
     Deleted {
         /// Whether there was one.
         existed: bool,
+        /// The delete marker that was made.
+        made_marker: Option<VersionName>,
+        /// Whether what was deleted is a delete marker.
+        was_marker: bool,
+    },
+    /// The version was changed.
+    Amended {
+        /// Which one, if the bucket keeps versions.
+        version: Option<VersionName>,
     },
 }
 
@@ -171,11 +250,13 @@ impl Command {
     /// What readers may see change.
     pub fn scope(&self) -> Scope<'_> {
         match self {
-            Self::CreateBucket { bucket, .. } | Self::DeleteBucket { bucket, .. } => {
-                Scope::Bucket(bucket)
-            }
+            Self::CreateBucket { bucket, .. }
+            | Self::DeleteBucket { bucket, .. }
+            | Self::SetBucket { bucket, .. } => Scope::Bucket(bucket),
             Self::PutObject { bucket, key, .. }
             | Self::DeleteObject { bucket, key, .. }
+            | Self::DeleteVersion { bucket, key, .. }
+            | Self::AmendVersion { bucket, key, .. }
             | Self::CompleteUpload { bucket, key, .. } => Scope::Object(bucket, key),
             Self::CreateUpload { .. }
             | Self::PutPart { .. }

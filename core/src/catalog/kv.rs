@@ -9,8 +9,14 @@ use std::sync::{PoisonError, RwLock};
 pub enum Table {
     /// bucket name → [`super::records::BucketRecord`]
     Buckets,
-    /// bucket, NUL, key → [`super::records::ObjectRecord`]
+    /// bucket, NUL, key → [`super::records::ObjectVersion`]: the current version of each object.
+    /// A key whose current version is a delete marker has no row here, so that listings skip it.
     Objects,
+    /// bucket, NUL, key, NUL, inverted sequence number → [`super::records::VersionRecord`]: all
+    /// other versions, the newest first
+    Versions,
+    /// bucket, NUL, key → sequence number: where a null version is that is not current
+    Nulls,
     /// version id → [`crate::manifest::Manifest`]
     Manifests,
     /// bucket, NUL, key, NUL, upload id → [`super::records::UploadRecord`]
@@ -19,22 +25,36 @@ pub enum Table {
     Parts,
     /// time in ms, id → [`super::records::GarbageRecord`]
     Garbage,
+    /// bucket name → [`super::records::Usage`]
+    Usage,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 6] =
-        [Self::Buckets, Self::Objects, Self::Manifests, Self::Uploads, Self::Parts, Self::Garbage];
+    pub const ALL: [Self; 9] = [
+        Self::Buckets,
+        Self::Objects,
+        Self::Versions,
+        Self::Nulls,
+        Self::Manifests,
+        Self::Uploads,
+        Self::Parts,
+        Self::Garbage,
+        Self::Usage,
+    ];
 
     /// The table's name on disk.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Buckets => "buckets",
             Self::Objects => "objects",
+            Self::Versions => "versions",
+            Self::Nulls => "nulls",
             Self::Manifests => "manifests",
             Self::Uploads => "uploads",
             Self::Parts => "parts",
             Self::Garbage => "garbage",
+            Self::Usage => "usage",
         }
     }
 }

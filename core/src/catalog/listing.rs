@@ -3,7 +3,7 @@
 use super::CatalogError;
 use super::kv::{Kv, Table};
 use super::machine::{Machine, name_from};
-use super::records::{self, ObjectRecord};
+use super::records::{self, ObjectVersion};
 use crate::ids::{BucketName, ObjectKey};
 
 /// Rows that are read at a time.
@@ -35,7 +35,7 @@ pub struct ListQuery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListEntry {
     /// An object.
-    Object(ObjectKey, Box<ObjectRecord>),
+    Object(ObjectKey, Box<ObjectVersion>),
     /// Keys rolled up: their common beginning, which ends with the delimiter.
     CommonPrefix(String),
 }
@@ -85,8 +85,8 @@ impl<K: Kv> Machine<K> {
                     listing.entries.push(ListEntry::CommonPrefix(prefix.to_owned()));
                     continue 'pages;
                 }
-                let record = records::decode(Table::Objects, &value)?;
-                listing.entries.push(ListEntry::Object(key, Box::new(record)));
+                let version = records::decode(Table::Objects, &value)?;
+                listing.entries.push(ListEntry::Object(key, Box::new(version)));
                 from = [&row_key[..], b"\0"].concat();
             }
             if !full {
@@ -106,7 +106,7 @@ impl ListEntry {
 }
 
 /// The common prefix that `key` is rolled up into, if it is.
-fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
+pub(super) fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
     if delimiter.is_empty() {
         return None;
     }

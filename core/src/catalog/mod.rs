@@ -11,8 +11,12 @@
 //! | [`sealed`] | a store that encrypts values on their way down |
 //! | [`records`] | what the tables hold |
 //! | [`command`] | what can be asked |
-//! | [`machine`] | what happens then |
-//! | [`listing`] | S3's listings with prefix and delimiter |
+//! | [`machine`] | what happens then; buckets and garbage |
+//! | [`versions`] | objects and their versions |
+//! | [`uploads`] | multipart uploads |
+//! | `transaction` | one command's changes, with the bucket's usage and quota |
+//! | [`listing`] | S3's listings of objects, with prefix and delimiter |
+//! | [`version_listing`] | S3's listings of all versions |
 
 pub mod command;
 pub mod kv;
@@ -20,14 +24,19 @@ pub mod listing;
 pub mod machine;
 pub mod records;
 pub mod sealed;
+mod transaction;
+pub mod uploads;
+pub mod version_listing;
+pub mod versions;
 
-pub use command::{Command, Outcome, Precondition, Scope};
+pub use command::{Amendment, Command, Outcome, Precondition, Scope};
 pub use kv::{Batch, Kv, KvError, MemoryKv, Table};
 pub use listing::{After, ListEntry, ListQuery, Listing};
 pub use machine::Machine;
 pub use sealed::SealedKv;
+pub use version_listing::{AfterVersion, VersionEntry, VersionListing, VersionQuery};
 
-use crate::ids::{PartNumber, UploadId};
+use crate::ids::{PartNumber, UploadId, VersionName};
 
 /// Why the catalog refused a command or a query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +69,30 @@ pub enum CatalogError {
         part: PartNumber,
         /// Its size in bytes.
         size: u64,
+    },
+    /// The current version is a delete marker: there is no object now.
+    #[error("the object does not exist")]
+    Deleted(VersionName),
+    /// The object has no such version.
+    #[error("the version does not exist")]
+    NoSuchVersion,
+    /// The version is a delete marker, which has no content.
+    #[error("the version {0} is a delete marker")]
+    IsDeleteMarker(VersionName),
+    /// Retention or a legal hold keeps the version as it is.
+    #[error("the version is protected by Object Lock: {0}")]
+    Locked(&'static str),
+    /// The bucket was not made for Object Lock.
+    #[error("the bucket has no Object Lock configuration")]
+    NoObjectLock,
+    /// The bucket's state does not allow the setting.
+    #[error("{0}")]
+    InvalidBucketState(&'static str),
+    /// The bucket would hold more than its quota.
+    #[error("the bucket's quota of {quota} bytes would be exceeded")]
+    QuotaExceeded {
+        /// The quota in bytes.
+        quota: u64,
     },
     /// A condition of the request does not hold.
     #[error("the condition on the object's etag does not hold")]

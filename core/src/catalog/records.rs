@@ -4,13 +4,14 @@
 //! bytes sort as S3 sorts names.
 
 use super::kv::{KvError, Table};
+use crate::bucket::{BucketSettings, Retention, Tags};
 use crate::erasure::Code;
-use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId};
+use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId, VersionName};
 use crate::manifest::{Checksums, ETag, Manifest, ObjectHeaders, Part};
 use serde::{Deserialize, Serialize};
 
 /// The version of all record encodings.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +22,40 @@ pub struct BucketRecord {
     pub wrapped_key: Vec<u8>,
     /// How its objects are erasure-coded.
     pub code: Code,
+    /// The name of who made it.
+    pub owner: String,
+    /// What its owner has set.
+    pub settings: BucketSettings,
 }
 
-/// The current version of an object, without the whereabouts of its bytes.
+/// How an object's data keys are wrapped, beside the bucket key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Encryption {
+    /// By the bucket key alone (SSE-S3).
+    #[default]
+    Managed,
+    /// By a named key of the gateway's too (SSE-KMS).
+    Named {
+        /// The key's name.
+        key_id: String,
+    },
+    /// By a key that only the client has, too (SSE-C).
+    Customer {
+        /// Opens under the right key and no other: tells a wrong key before any data is touched.
+        check: Vec<u8>,
+    },
+}
+
+/// What keeps a version from being deleted (S3 Object Lock).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Until when, and whether someone may lift it.
+    pub retention: Option<Retention>,
+    /// For as long as this is set.
+    pub legal_hold: bool,
+}
+
+/// An object version as its writer describes it, without the whereabouts of its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectRecord {
     /// The version; also the key of its manifest.
@@ -36,8 +68,124 @@ pub struct ObjectRecord {
     pub modified_ms: u64,
     /// What the user said about it.
     pub headers: ObjectHeaders,
-    /// Additional checksums.
+    /// Additional checksums of the whole object.
     pub checksums: Checksums,
+    /// The object's tags.
+    pub tags: Tags,
+    /// What keeps it from being deleted.
+    pub lock: Lock,
+    /// How its data keys are wrapped.
+    pub encryption: Encryption,
+    /// The multipart upload that made it: a completion that is repeated is recognised.
+    pub upload: Option<UploadId>,
+}
+
+/// Where a version stands among those of its key; the catalog decides that when it commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The later the version, the greater.
+    pub seq: u64,
+    /// Whether clients call it "null": it was written while versioning was not enabled.
+    pub null: bool,
+}
+
+/// An object version in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectVersion {
+    /// Its place.
+    pub place: Place,
+    /// The version.
+    pub record: ObjectRecord,
+}
+
+/// A delete marker: a version that says that there is no object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteMarker {
+    /// The marker's version.
+    pub version: VersionId,
+    /// When it was made, in ms since the Unix epoch.
+    pub modified_ms: u64,
+}
+
+/// What a version is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VersionState {
+    /// An object.
+    Object(Box<ObjectRecord>),
+    /// A delete marker.
+    Marker(DeleteMarker),
+}
+
+/// A version, of whichever kind, in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// Its place.
+    pub place: Place,
+    /// What it is.
+    pub state: VersionState,
+}
+
+impl ObjectVersion {
+    /// What clients call this version.
+    pub fn name(&self) -> VersionName {
+        self.place.name(self.record.version)
+    }
+}
+
+impl VersionRecord {
+    /// What clients call this version.
+    pub fn name(&self) -> VersionName {
+        let version = match &self.state {
+            VersionState::Object(record) => record.version,
+            VersionState::Marker(marker) => marker.version,
+        };
+        self.place.name(version)
+    }
+
+    /// The object, or the delete marker that stands for none.
+    ///
+    /// # Errors
+    /// The marker.
+    pub fn into_object(self) -> Result<ObjectVersion, (VersionName, DeleteMarker)> {
+        match self.state {
+            VersionState::Object(record) => {
+                Ok(ObjectVersion { place: self.place, record: *record })
+            }
+            VersionState::Marker(marker) => Err((self.place.name(marker.version), marker)),
+        }
+    }
+}
+
+impl From<ObjectVersion> for VersionRecord {
+    fn from(version: ObjectVersion) -> Self {
+        let state = VersionState::Object(Box::new(version.record));
+        Self { place: version.place, state }
+    }
+}
+
+impl Place {
+    /// What clients call the version `version` in this place.
+    pub fn name(self, version: VersionId) -> VersionName {
+        if self.null { VersionName::Null } else { VersionName::Id { seq: self.seq, version } }
+    }
+}
+
+/// What a bucket holds: all versions, and the parts of unfinished uploads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Object versions, without delete markers.
+    pub versions: u64,
+    /// Bytes of plaintext in them and in parts of unfinished uploads.
+    pub bytes: u64,
+}
+
+/// The checksum that an upload was begun with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadChecksum {
+    /// The algorithm by the name that S3 uses.
+    pub algorithm: String,
+    /// Whether the object's checksum is over all bytes, instead of over the parts' checksums.
+    pub full_object: bool,
 }
 
 /// A multipart upload in progress.
@@ -47,6 +195,14 @@ pub struct UploadRecord {
     pub initiated_ms: u64,
     /// What the user said about the object to be.
     pub headers: ObjectHeaders,
+    /// The tags of the object to be.
+    pub tags: Tags,
+    /// What will keep the object from being deleted.
+    pub lock: Lock,
+    /// How its data keys are wrapped.
+    pub encryption: Encryption,
+    /// The checksum of the object to be.
+    pub checksum: Option<UploadChecksum>,
 }
 
 /// An uploaded part.
@@ -56,8 +212,6 @@ pub struct PartRecord {
     pub modified_ms: u64,
     /// Its bytes and where they are.
     pub part: Part,
-    /// Additional checksums of the part.
-    pub checksums: Checksums,
 }
 
 /// Sealed data that no object refers to any more, to be deleted from the nodes.
@@ -101,6 +255,15 @@ pub(crate) fn bucket_prefix(bucket: &BucketName) -> Vec<u8> {
 
 pub(crate) fn object_key(bucket: &BucketName, key: &ObjectKey) -> Vec<u8> {
     [bucket.as_str().as_bytes(), b"\0", key.as_str().as_bytes()].concat()
+}
+
+/// All versions of a key but the current one have keys that begin with this.
+pub(crate) fn versions_prefix(bucket: &BucketName, key: &ObjectKey) -> Vec<u8> {
+    [bucket.as_str().as_bytes(), b"\0", key.as_str().as_bytes(), b"\0"].concat()
+}
+
+pub(crate) fn version_key(bucket: &BucketName, key: &ObjectKey, seq: u64) -> Vec<u8> {
+    [&versions_prefix(bucket, key)[..], &(!seq).to_be_bytes()].concat()
 }
 
 pub(crate) fn upload_key(bucket: &BucketName, key: &ObjectKey, upload: UploadId) -> Vec<u8> {

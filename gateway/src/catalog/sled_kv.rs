@@ -42,6 +42,9 @@ const fn tag(table: Table) -> u8 {
         Table::Uploads => b'U',
         Table::Parts => b'P',
         Table::Garbage => b'G',
+        Table::Versions => b'V',
+        Table::Nulls => b'N',
+        Table::Usage => b'S',
     }
 }
 

@@ -1,0 +1,8 @@
+//! The catalog's state machine: against a model, and case by case.
+
+#![allow(clippy::unwrap_used)]
+
+mod lock;
+mod model;
+mod support;
+mod uploads;
