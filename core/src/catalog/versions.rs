@@ -61,9 +61,17 @@ impl<K: Kv> Machine<K> {
     ) -> Result<Outcome, CatalogError> {
         let bucket = txn.bucket;
         let current = self.current(bucket, key)?;
-        check_all(preconditions, current.as_ref().map(|c| &c.record))?;
         let existed = current.is_some();
         let mut made_marker = None;
+        match &current {
+            Some(current) => check_all(preconditions, Some(&current.record))?,
+            None if preconditions.is_empty() => {}
+            // A condition on nothing: there is nothing to delete. A delete marker meets none.
+            None if !txn.keeps_versions() || self.newest_filed(bucket, key, None)?.is_none() => {
+                return Ok(Outcome::Deleted { existed, made_marker, was_marker: false });
+            }
+            None => return Err(CatalogError::PreconditionFailed),
+        }
         if txn.keeps_versions() {
             let place = self.next_place(&txn, key, current.as_ref())?;
             self.step_back(&mut txn, key, current)?;
@@ -97,10 +105,13 @@ impl<K: Kv> Machine<K> {
             VersionState::Object(record) => Some(&**record),
             VersionState::Marker(_) => None,
         });
-        check_all(preconditions, object)?;
         let Some(doomed) = &doomed else {
             return Ok(Outcome::Deleted { existed: false, made_marker: None, was_marker: false });
         };
+        if object.is_none() && !preconditions.is_empty() {
+            return Err(CatalogError::PreconditionFailed);
+        }
+        check_all(preconditions, object)?;
         if let Some(object) = object {
             allow_deletion(&object.lock, txn.at_ms(), bypass)?;
             txn.discard_version(object.version)?;

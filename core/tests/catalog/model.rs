@@ -315,6 +315,16 @@ fn step(
                 prop_assert_eq!(result, gone());
                 return Ok(());
             };
+            // A condition on what is not there: a delete marker fails it, else nothing is done.
+            if !matches!(cond, Cond::None) && current.is_none() {
+                let unmet = m.keys.get(&name).is_some_and(|v| !v.is_empty());
+                let nothing =
+                    Outcome::Deleted { existed: false, made_marker: None, was_marker: false };
+                let expected =
+                    if unmet { Err(CatalogError::PreconditionFailed) } else { Ok(nothing) };
+                prop_assert_eq!(result, expected);
+                return Ok(());
+            }
             let expected = expected.map(|()| {
                 let made_marker = if m.versioning == Versioning::Unversioned {
                     m.keys.remove(&name);
