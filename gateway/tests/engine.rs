@@ -38,7 +38,8 @@ fn engine(cluster: &Cluster) -> Arc<Engine> {
 fn keys() -> BucketKeys {
     let master = MasterKey::new(&Key::from_bytes([1; 32]));
     let bucket = BucketName::new("bucket").unwrap();
-    let record: BucketRecord = master.new_bucket(&bucket, Code::DEFAULT, 0, &OsRandom).unwrap();
+    let record: BucketRecord =
+        master.new_bucket(&bucket, Code::DEFAULT, "root".into(), 0, &OsRandom).unwrap();
     master.open(&bucket, &record).unwrap()
 }
 

@@ -85,6 +85,11 @@ pub(crate) fn note(extensions: &Extensions, identity: &Arc<Identity>) {
     }
 }
 
+/// Who asks, if that was found out.
+pub(crate) fn caller(extensions: &Extensions) -> Option<&Identity> {
+    extensions.get::<Arc<Identity>>().map(|identity| &**identity)
+}
+
 /// Decides for the request whose extensions these are.
 ///
 /// # Errors
@@ -131,10 +136,19 @@ fn needs(operation: &str) -> Option<(&'static [Verb], On)> {
     Some(match operation {
         "ListBuckets" => (&[List], On::Cluster),
         "CreateBucket" | "DeleteBucket" => (&[Admin], On::Bucket),
-        "HeadBucket" | "GetBucketLocation" => (&[List, Read, Write], On::Bucket),
-        "ListObjects" | "ListObjectsV2" => (&[List], On::Listing),
+        "HeadBucket"
+        | "GetBucketLocation"
+        | "GetBucketVersioning"
+        | "GetObjectLockConfiguration"
+        | "GetBucketTagging" => (&[List, Read, Write], On::Bucket),
+        "PutBucketVersioning"
+        | "PutObjectLockConfiguration"
+        | "PutBucketTagging"
+        | "DeleteBucketTagging" => (&[Admin], On::Bucket),
+        "ListObjects" | "ListObjectsV2" | "ListObjectVersions" => (&[List], On::Listing),
         "ListMultipartUploads" => (&[List, Write], On::Listing),
-        "GetObject" | "HeadObject" => (&[Read], On::Object),
+        "GetObject" | "HeadObject" | "GetObjectTagging" | "GetObjectRetention"
+        | "GetObjectLegalHold" => (&[Read], On::Object),
         "PutObject"
         | "CopyObject"
         | "CreateMultipartUpload"
@@ -142,7 +156,11 @@ fn needs(operation: &str) -> Option<(&'static [Verb], On)> {
         | "UploadPartCopy"
         | "CompleteMultipartUpload"
         | "AbortMultipartUpload"
-        | "ListParts" => (&[Write], On::Object),
+        | "ListParts"
+        | "PutObjectTagging"
+        | "DeleteObjectTagging"
+        | "PutObjectRetention"
+        | "PutObjectLegalHold" => (&[Write], On::Object),
         "DeleteObject" => (&[Delete], On::Object),
         // Each key is checked by itself; here only that there may be any.
         "DeleteObjects" => (&[Delete], On::Bucket),

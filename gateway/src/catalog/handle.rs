@@ -6,9 +6,7 @@
 //! so that nobody is ever told what a crash could take back.
 
 use super::sled_kv::SledKv;
-use coffer_core::catalog::{
-    CatalogError, Command, Kv, ListQuery, Listing, Machine, Outcome, Scope, SealedKv,
-};
+use coffer_core::catalog::{CatalogError, Command, Kv, Machine, Outcome, Scope, SealedKv};
 use coffer_core::ids::{BucketName, ObjectKey};
 use coffer_core::random::OsRandom;
 use coffer_core::seal::{Envelope, Key};
@@ -128,18 +126,19 @@ impl CatalogHandle {
         answer
     }
 
-    /// Lists a bucket, away from the threads that serve connections.
+    /// Lists something in a bucket, away from the threads that serve connections; the answer is
+    /// durable.
     ///
     /// # Errors
-    /// As [`Machine::list`].
-    pub async fn list(
+    /// The query's.
+    pub async fn list<T: Send + 'static>(
         &self,
         bucket: BucketName,
-        query: ListQuery,
-    ) -> Result<Listing, CatalogError> {
+        query: impl FnOnce(&Catalog, &BucketName) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, CatalogError> {
         let machine = self.machine.clone();
         let name = bucket.clone();
-        let listing = tokio::task::spawn_blocking(move || machine.list(&name, &query))
+        let listing = tokio::task::spawn_blocking(move || query(&machine, &name))
             .await
             .map_err(|e| CatalogError::Stopped(e.to_string()))?;
         let touched = {
@@ -251,6 +250,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coffer_core::bucket::BucketSettings;
     use coffer_core::catalog::kv::Rows;
     use coffer_core::catalog::records::BucketRecord;
     use coffer_core::catalog::{Batch, KvError, MemoryKv, Table};
@@ -288,7 +288,13 @@ mod tests {
     fn create(name: &str) -> Command {
         Command::CreateBucket {
             bucket: BucketName::new(name).unwrap(),
-            record: BucketRecord { created_ms: 1, wrapped_key: vec![], code: Code::DEFAULT },
+            record: BucketRecord {
+                created_ms: 1,
+                wrapped_key: vec![],
+                code: Code::DEFAULT,
+                owner: "root".into(),
+                settings: BucketSettings::default(),
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! Keys: the master key wraps bucket keys, a bucket key wraps the data keys of its parts.
 
+use coffer_core::bucket::BucketSettings;
 use coffer_core::catalog::records::BucketRecord;
 use coffer_core::erasure::Code;
 use coffer_core::ids::{BlobId, BucketName};
@@ -24,7 +25,7 @@ impl MasterKey {
         Self(Envelope::new(master.derive("coffer bucket keys v1")))
     }
 
-    /// A record for a new bucket, with a fresh key.
+    /// A record for a new bucket of `owner`, with a fresh key.
     ///
     /// # Errors
     /// When there is no randomness.
@@ -32,12 +33,14 @@ impl MasterKey {
         &self,
         bucket: &BucketName,
         code: Code,
+        owner: String,
         created_ms: u64,
         random: &dyn Random,
     ) -> Result<BucketRecord, SealError> {
         let key = Key::generate(random)?;
         let wrapped_key = self.0.wrap(&context(bucket), &key, random)?;
-        Ok(BucketRecord { created_ms, wrapped_key, code })
+        let settings = BucketSettings::default();
+        Ok(BucketRecord { created_ms, wrapped_key, code, owner, settings })
     }
 
     /// The keys of a bucket.

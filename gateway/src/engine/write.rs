@@ -8,7 +8,7 @@ use bytes::Bytes;
 use coffer_core::erasure::CodeError;
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::layout::{ChunkShape, ShapeError};
-use coffer_core::manifest::{Chunk, Content, INLINE_MAX, Part};
+use coffer_core::manifest::{Checksums, Chunk, Content, INLINE_MAX, Part};
 use coffer_core::placement::TooFewNodes;
 use coffer_core::random;
 use coffer_core::seal::stream::ChunkPosition;
@@ -152,7 +152,8 @@ impl Engine {
         }
         written.keep();
         let md5 = hashes.md5.finalize().into();
-        let part = Part { blob, wrapped_key, size, md5, content: content.finish() };
+        let checksums = Checksums::new();
+        let part = Part { blob, wrapped_key, size, md5, checksums, content: content.finish() };
         Ok((part, hashes.observer))
     }
 

@@ -2,23 +2,31 @@
 
 use super::errors::{s3, to_s3};
 use super::{CofferS3, convert, now_ms};
+use crate::auth::access;
+use coffer_core::bucket::{ObjectLock, Setting, Versioning};
 use coffer_core::catalog::{Command, Scope};
 use s3s::dto::*;
-use s3s::{S3ErrorCode, S3Result};
+use s3s::{S3ErrorCode, S3Request, S3Result};
 
 impl CofferS3 {
     pub(super) async fn make_bucket(
         &self,
-        input: CreateBucketInput,
+        req: S3Request<CreateBucketInput>,
     ) -> S3Result<CreateBucketOutput> {
+        let owner = access::caller(&req.extensions).map(|c| c.name().to_owned());
+        let owner = owner.unwrap_or_default();
+        let input = req.input;
         let acl = input.acl.as_ref().is_some_and(|a| a.as_str() != BucketCannedACL::PRIVATE);
         convert::refuse(acl, "An ACL other than private")?;
-        convert::refuse(input.object_lock_enabled_for_bucket == Some(true), "Object Lock")?;
         let bucket = convert::bucket(&input.bucket)?;
-        let record = self
+        let mut record = self
             .master
-            .new_bucket(&bucket, self.settings.code, now_ms(), self.engine.random())
+            .new_bucket(&bucket, self.settings.code, owner, now_ms(), self.engine.random())
             .map_err(to_s3)?;
+        if input.object_lock_enabled_for_bucket == Some(true) {
+            record.settings.set(Setting::Versioning(Versioning::Enabled));
+            record.settings.set(Setting::ObjectLock(ObjectLock::default()));
+        }
         let location = format!("/{bucket}");
         self.catalog.submit(Command::CreateBucket { bucket, record }).await.map_err(to_s3)?;
         Ok(CreateBucketOutput { location: Some(location) })
@@ -88,8 +96,6 @@ impl CofferS3 {
     }
 
     async fn require_bucket(&self, name: &str) -> S3Result<()> {
-        let bucket = convert::bucket(name)?;
-        let found = self.catalog.read(Scope::Bucket(&bucket), |c| c.bucket(&bucket)).await;
-        found.map(|_| ()).map_err(to_s3)
+        self.bucket_record(&convert::bucket(name)?).await.map(|_| ())
     }
 }

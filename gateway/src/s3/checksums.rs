@@ -8,7 +8,7 @@ use coffer_core::manifest::Checksums;
 use http::HeaderMap;
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
-use s3s::dto::Checksum;
+use s3s::dto::{Checksum, ChecksumType};
 use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
 
 /// The algorithms, by the names that S3 uses.
@@ -170,6 +170,24 @@ macro_rules! show_checksums {
     }};
 }
 pub(super) use show_checksums;
+
+/// Tells whether the checksums are over all bytes or over the parts' checksums.
+macro_rules! show_checksum_type {
+    ($output:expr, $checksums:expr) => {{
+        $output.checksum_type = $crate::s3::checksums::checksum_type($checksums);
+    }};
+}
+pub(super) use show_checksum_type;
+
+/// Whether checksums are over all bytes; those over the parts' checksums end with their number.
+pub(super) fn checksum_type(checksums: &Checksums) -> Option<ChecksumType> {
+    let composite = checksums.values().next()?.contains('-');
+    Some(ChecksumType::from_static(if composite {
+        ChecksumType::COMPOSITE
+    } else {
+        ChecksumType::FULL_OBJECT
+    }))
+}
 
 #[cfg(test)]
 mod tests {

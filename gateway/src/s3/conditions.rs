@@ -7,38 +7,34 @@ use http::header::{HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result};
 
-/// The condition of a write.
-pub(super) fn precondition(
+/// The conditions of a write.
+pub(super) fn preconditions(
     if_match: Option<ETagCondition>,
     if_none_match: Option<ETagCondition>,
-) -> S3Result<Precondition> {
-    match (if_match, if_none_match) {
-        (None, None) => Ok(Precondition::None),
-        (None, Some(ETagCondition::Any)) => Ok(Precondition::Absent),
-        (Some(ETagCondition::Any), None) => Ok(Precondition::Present),
-        (Some(ETagCondition::ETag(etag)), None) => Ok(Precondition::Matches(etag.into_value())),
-        (None, Some(ETagCondition::ETag(_))) => Err(s3(
-            S3ErrorCode::NotImplemented,
-            "If-None-Match on a write is only supported with *.",
-        )),
-        (Some(_), Some(_)) => {
-            Err(s3(S3ErrorCode::InvalidRequest, "If-Match and If-None-Match can't be combined."))
-        }
-    }
+) -> Vec<Precondition> {
+    let matches = if_match.map(|condition| match condition {
+        ETagCondition::Any => Precondition::Present,
+        ETagCondition::ETag(etag) => Precondition::Matches(etag.into_value()),
+    });
+    let differs = if_none_match.map(|condition| match condition {
+        ETagCondition::Any => Precondition::Absent,
+        ETagCondition::ETag(etag) => Precondition::Differs(etag.into_value()),
+    });
+    matches.into_iter().chain(differs).collect()
 }
 
-/// The condition of a write for which `s3s` 0.14 knows none: a copy.
+/// The conditions of a write for which `s3s` 0.14 knows none: a copy.
 ///
 /// # Errors
-/// `InvalidArgument` when a header can't be read, and as [`precondition`].
-pub(super) fn precondition_of(headers: &HeaderMap) -> S3Result<Precondition> {
+/// `InvalidArgument` when a header can't be read.
+pub(super) fn preconditions_of(headers: &HeaderMap) -> S3Result<Vec<Precondition>> {
     let condition = |name: HeaderName| match headers.get(&name) {
         None => Ok(None),
         Some(value) => ETagCondition::parse_http_header(value.as_bytes()).map(Some).map_err(|_| {
             s3(S3ErrorCode::InvalidArgument, format!("{name} is neither an entity tag nor *."))
         }),
     };
-    precondition(condition(IF_MATCH)?, condition(IF_NONE_MATCH)?)
+    Ok(preconditions(condition(IF_MATCH)?, condition(IF_NONE_MATCH)?))
 }
 
 /// The conditions of a read.
@@ -101,6 +97,10 @@ mod tests {
             modified_ms: 1_700_000_000_500,
             headers: ObjectHeaders::default(),
             checksums: Default::default(),
+            tags: Default::default(),
+            lock: Default::default(),
+            encryption: Default::default(),
+            upload: None,
         }
     }
 
@@ -136,9 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn write_conditions_that_can_not_be_kept_are_refused() {
-        assert!(precondition(None, tag("aa")).is_err());
-        assert!(precondition(tag("aa"), Some(ETagCondition::Any)).is_err());
-        assert_eq!(precondition(tag("aa"), None).unwrap(), Precondition::Matches("aa".into()));
+    fn conditions_of_a_write_all_have_to_hold() {
+        let aa = Precondition::Matches("aa".into());
+        assert_eq!(preconditions(tag("aa"), None), [aa.clone()]);
+        let both = preconditions(tag("aa"), Some(ETagCondition::Any));
+        assert_eq!(both, [aa, Precondition::Absent]);
+        assert_eq!(preconditions(None, tag("aa")), [Precondition::Differs("aa".into())]);
     }
 }

@@ -1,8 +1,8 @@
 //! Names, headers and times between S3's types and ours.
 
 use super::errors::{s3, to_s3};
-use coffer_core::ids::{BucketName, ObjectKey, UploadId};
-use coffer_core::manifest::{self, ObjectHeaders};
+use coffer_core::ids::{BucketName, ObjectKey, UploadId, VersionName};
+use coffer_core::manifest;
 use s3s::dto::{self, Metadata, Timestamp, TimestampFormat};
 use s3s::{S3ErrorCode, S3Result};
 use std::time::{Duration, UNIX_EPOCH};
@@ -29,6 +29,17 @@ pub(super) fn upload_id(text: &str) -> S3Result<UploadId> {
 pub(super) fn timestamp(ms: u64) -> Timestamp {
     // S3 shows objects' times in whole seconds; more would not survive HTTP dates.
     Timestamp::from(UNIX_EPOCH + Duration::from_secs(ms / 1000))
+}
+
+/// A time in S3's type, to the millisecond.
+pub(super) fn exact_timestamp(ms: u64) -> Timestamp {
+    Timestamp::from(UNIX_EPOCH + Duration::from_millis(ms))
+}
+
+/// A time of S3's in ms since the Unix epoch.
+pub(super) fn millis(time: &Timestamp) -> S3Result<u64> {
+    let time = time::OffsetDateTime::from(time.clone()).unix_timestamp_nanos() / 1_000_000;
+    u64::try_from(time).map_err(|_| s3(S3ErrorCode::InvalidArgument, "A time is out of range."))
 }
 
 /// An etag in S3's type.
@@ -62,14 +73,9 @@ macro_rules! refuse_unsupported {
             || i.grant_read_acp.is_some()
             || i.grant_write_acp.is_some();
         $crate::s3::convert::refuse(acl || grants, "An ACL other than private")?;
-        let locked = i.object_lock_legal_hold_status.is_some()
-            || i.object_lock_mode.is_some()
-            || i.object_lock_retain_until_date.is_some();
-        $crate::s3::convert::refuse(locked, "Object Lock")?;
         $crate::s3::convert::refuse(i.sse_customer_algorithm.is_some(), "SSE-C")?;
         $crate::s3::convert::sse(i.server_side_encryption.as_ref(), i.ssekms_key_id.is_some())?;
         $crate::s3::convert::storage_class(i.storage_class.as_ref())?;
-        $crate::s3::convert::refuse(i.tagging.is_some(), "Tagging")?;
         $crate::s3::convert::refuse(i.website_redirect_location.is_some(), "A redirect location")?;
     }};
 }
@@ -96,34 +102,9 @@ pub(super) fn storage_class(asked: Option<&dto::StorageClass>) -> S3Result<()> {
     }
 }
 
-/// Objects have one version, which S3 calls "null".
-pub(super) fn only_version(asked: Option<&String>) -> S3Result<()> {
-    refuse(asked.is_some_and(|v| v != "null"), "Versioning")
-}
-
-/// The headers that a user may give an object, out of any input that has them.
-macro_rules! object_headers {
-    ($input:expr) => {{
-        let i = &mut $input;
-        Ok::<_, s3s::S3Error>(coffer_core::manifest::ObjectHeaders {
-            content_type: i.content_type.take(),
-            content_encoding: $crate::s3::convert::content_encoding(i.content_encoding.take()),
-            content_disposition: i.content_disposition.take(),
-            content_language: i.content_language.take(),
-            cache_control: i.cache_control.take(),
-            expires: i.expires.take().map(|t| $crate::s3::convert::http_date(&t)).transpose()?,
-            user: $crate::s3::convert::user_metadata(i.metadata.take())?,
-        })
-    }};
-}
-pub(super) use object_headers;
-
-/// `aws-chunked` describes the transfer, not the object.
-pub(super) fn content_encoding(value: Option<String>) -> Option<String> {
-    let value = value?;
-    let kept: Vec<_> =
-        value.split(',').map(str::trim).filter(|e| !e.is_empty() && *e != "aws-chunked").collect();
-    (!kept.is_empty()).then(|| kept.join(", "))
+/// Which version a request names, if it names one.
+pub(super) fn version(asked: Option<&str>) -> S3Result<Option<VersionName>> {
+    asked.filter(|v| !v.is_empty()).map(|v| v.parse().map_err(to_s3)).transpose()
 }
 
 /// A time as HTTP writes it.
@@ -150,7 +131,7 @@ pub(super) fn user_metadata(
 /// Puts an object's headers into an output that has fields for them.
 macro_rules! show_headers {
     ($output:expr, $headers:expr) => {{
-        let headers: coffer_core::manifest::ObjectHeaders = $headers;
+        let headers: coffer_core::manifest::ObjectHeaders = $headers.clone();
         $output.content_type = headers.content_type;
         $output.content_encoding = headers.content_encoding;
         $output.content_disposition = headers.content_disposition;
@@ -167,24 +148,9 @@ pub(super) fn parse_http_date(text: &str) -> Option<Timestamp> {
     Timestamp::parse(TimestampFormat::HttpDate, text).ok()
 }
 
-/// The content type of objects that were given none (as in S3).
-pub(super) fn with_default_type(mut headers: ObjectHeaders) -> ObjectHeaders {
-    headers.content_type.get_or_insert_with(|| "binary/octet-stream".to_owned());
-    headers
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn aws_chunked_is_not_part_of_the_object() {
-        let strip = |v: &str| content_encoding(Some(v.into()));
-        assert_eq!(strip("aws-chunked"), None);
-        assert_eq!(strip("gzip, aws-chunked"), Some("gzip".into()));
-        assert_eq!(strip("gzip"), Some("gzip".into()));
-        assert_eq!(content_encoding(None), None);
-    }
 
     #[test]
     fn http_dates_round_trip() {

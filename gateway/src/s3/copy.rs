@@ -2,16 +2,18 @@
 //! objects ever share sealed data, so that deleting one can't touch the other.
 
 use super::checksums::{computed, hasher_named, show_checksums};
-use super::conditions::{ReadConditions, precondition_of};
-use super::convert::{self, object_headers, refuse, refuse_unsupported};
+use super::conditions::{ReadConditions, preconditions_of};
+use super::convert::{self, refuse, refuse_unsupported};
 use super::errors::{s3, to_s3};
-use super::objects::MAX_SINGLE_PUT;
-use super::{CofferS3, now_ms};
+use super::new_object::new_object;
+use super::put::{MAX_SINGLE_PUT, committed_version};
+use super::{CofferS3, OpenBucket, now_ms, shown_version};
 use crate::auth::access::{Verb, check_object};
+use crate::engine::keys::BucketKeys;
 use crate::engine::write::BodyError;
-use coffer_core::catalog::records::{ObjectRecord, PartRecord};
-use coffer_core::catalog::{Command, Scope};
-use coffer_core::ids::{BucketName, ObjectKey, PartNumber, VersionId};
+use coffer_core::catalog::records::{ObjectVersion, PartRecord};
+use coffer_core::catalog::{CatalogError, Command, Scope};
+use coffer_core::ids::{PartNumber, VersionId};
 use coffer_core::manifest::{ETag, Manifest, Part};
 use futures::TryStreamExt;
 use s3s::dto::*;
@@ -20,9 +22,8 @@ use std::ops::Range as Span;
 
 /// An object to copy from.
 struct Source {
-    bucket: BucketName,
-    key: ObjectKey,
-    record: ObjectRecord,
+    bucket: OpenBucket,
+    version: ObjectVersion,
     manifest: Manifest,
 }
 
@@ -33,7 +34,7 @@ impl CofferS3 {
         refuse(input.copy_source_sse_customer_algorithm.is_some(), "SSE-C")?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
-        let precondition = precondition_of(&req.headers)?;
+        let preconditions = preconditions_of(&req.headers)?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match.take(),
             if_none_match: input.copy_source_if_none_match.take(),
@@ -45,33 +46,38 @@ impl CofferS3 {
             .metadata_directive
             .as_ref()
             .is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
-        if source.bucket == bucket && source.key == key && !replace {
+        let itself = is_current_of(&input.copy_source, &input.bucket, &input.key);
+        if itself && !replace {
             let message = "An object can only be copied to itself to change its metadata.";
             return Err(s3(S3ErrorCode::InvalidRequest, message));
         }
-        if source.record.size > MAX_SINGLE_PUT {
+        if source.version.record.size > MAX_SINGLE_PUT {
             let message = "The source is over 5 GiB; copy it by parts.";
             return Err(s3(S3ErrorCode::InvalidRequest, message));
         }
-        let headers = if replace {
-            convert::with_default_type(object_headers!(input)?)
-        } else {
-            source.record.headers.clone()
-        };
+        let retag = input
+            .tagging_directive
+            .as_ref()
+            .is_some_and(|d| d.as_str() == TaggingDirective::REPLACE);
+        // Locks are never copied: they are asked for, or the bucket gives them.
+        let mut object = new_object!(input)?;
+        if !replace {
+            object.headers = source.version.record.headers.clone();
+        }
+        if !retag {
+            object.tags = source.version.record.tags.clone();
+        }
         let algorithm = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
-        let whole = 0..source.record.size;
-        // The bytes stay the same, and with them what is known of them.
-        let mut checksums = source.record.checksums.clone();
-        let (part, fresh) = self.copy_bytes(source, whole, &bucket, algorithm).await?;
+        let whole = 0..source.version.record.size;
+        // The bytes stay the same, and with them what is known of them as a whole.
+        let mut checksums = source.version.record.checksums.clone();
+        checksums.retain(|_, value| !value.contains('-'));
+        let source_version = shown_version(&source.bucket.record, source.version.name());
+        let target = self.open_bucket(&bucket).await?;
+        let (part, fresh) = self.copy_bytes(source, whole, &target.keys, algorithm).await?;
         checksums.extend(fresh);
-        let record = ObjectRecord {
-            version: VersionId::from_bytes(self.random_id()?),
-            size: part.size,
-            etag: ETag::Whole(part.md5),
-            modified_ms: now_ms(),
-            headers,
-            checksums,
-        };
+        let version = VersionId::from_bytes(self.random_id()?);
+        let record = object.record(version, &part, checksums);
         let mut result = CopyObjectResult {
             e_tag: Some(convert::etag(record.etag)),
             last_modified: Some(convert::timestamp(record.modified_ms)),
@@ -81,13 +87,15 @@ impl CofferS3 {
         let command = Command::PutObject {
             bucket,
             key,
-            record: Box::new(record),
+            record,
             manifest: Manifest { parts: vec![part.clone()] },
-            precondition,
+            preconditions,
         };
-        self.commit(command, part).await?;
+        let version_id = committed_version(&self.commit(command, part).await?);
         Ok(CopyObjectOutput {
             copy_object_result: Some(result),
+            copy_source_version_id: source_version,
+            version_id,
             server_side_encryption: Some(convert::encrypted()),
             ..CopyObjectOutput::default()
         })
@@ -116,12 +124,15 @@ impl CofferS3 {
             if_unmodified_since: input.copy_source_if_unmodified_since,
         };
         let source = self.source(&req.extensions, &input.copy_source, &conditions).await?;
-        let span = copy_span(input.copy_source_range.as_deref(), source.record.size)?;
+        let span = copy_span(input.copy_source_range.as_deref(), source.version.record.size)?;
         if span.end - span.start > MAX_SINGLE_PUT {
             return Err(s3(S3ErrorCode::InvalidRequest, "A part has at most 5 GiB."));
         }
-        let (part, checksums) = self.copy_bytes(source, span, &bucket, None).await?;
-        let record = PartRecord { modified_ms: now_ms(), part: part.clone(), checksums };
+        let source_version = shown_version(&source.bucket.record, source.version.name());
+        let target = self.open_bucket(&bucket).await?;
+        let (mut part, checksums) = self.copy_bytes(source, span, &target.keys, None).await?;
+        part.checksums = checksums;
+        let record = PartRecord { modified_ms: now_ms(), part: part.clone() };
         let result = CopyPartResult {
             e_tag: Some(convert::etag(ETag::Whole(part.md5))),
             last_modified: Some(convert::timestamp(record.modified_ms)),
@@ -131,6 +142,7 @@ impl CofferS3 {
         self.commit(Command::PutPart { bucket, key, upload, number, record }, part).await?;
         Ok(UploadPartCopyOutput {
             copy_part_result: Some(result),
+            copy_source_version_id: source_version,
             server_side_encryption: Some(convert::encrypted()),
             ..UploadPartCopyOutput::default()
         })
@@ -146,15 +158,21 @@ impl CofferS3 {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(s3(S3ErrorCode::NotImplemented, "Access points are not supported."));
         };
-        convert::only_version(version_id.as_deref().map(str::to_owned).as_ref())?;
+        let name = convert::version(version_id.as_deref())?;
         let bucket = convert::bucket(bucket)?;
         let key = convert::key(key)?;
         check_object(extensions, Verb::Read, &bucket, &key)?;
         let scope = Scope::Object(&bucket, &key);
-        let found = self.catalog.read(scope, |c| c.object_with_manifest(&bucket, &key)).await;
-        let (record, manifest) = found.map_err(to_s3)?;
-        conditions.check_copy(&record)?;
-        Ok(Source { bucket, key, record, manifest })
+        let find = self.catalog.read(scope, |c| c.version_with_manifest(&bucket, &key, name));
+        let (version, manifest) = find.await.map_err(|error| match error {
+            // What a read answers with MethodNotAllowed.
+            CatalogError::IsDeleteMarker(_) => {
+                s3(S3ErrorCode::InvalidRequest, "The source of a copy can't be a delete marker.")
+            }
+            error => to_s3(error),
+        })?;
+        conditions.check_copy(&version.record)?;
+        Ok(Source { bucket: self.open_bucket(&bucket).await?, version, manifest })
     }
 
     /// Reads a span of the source and writes it as a new part of `target`.
@@ -162,19 +180,24 @@ impl CofferS3 {
         &self,
         source: Source,
         span: Span<u64>,
-        target: &BucketName,
+        target: &BucketKeys,
         algorithm: Option<&str>,
     ) -> S3Result<(Part, coffer_core::manifest::Checksums)> {
         let hasher = hasher_named(algorithm)?;
-        let from = self.bucket_keys(&source.bucket).await?;
-        let to = self.bucket_keys(target).await?;
         let expected = span.end - span.start;
-        let bytes = self.engine.read(&from, source.manifest, span).await.map_err(to_s3)?;
+        let bytes =
+            self.engine.read(&source.bucket.keys, source.manifest, span).await.map_err(to_s3)?;
         let bytes = bytes.map_err(BodyError::from);
         let (part, hasher) =
-            self.engine.write_part(&to, bytes, Some(expected), hasher).await.map_err(to_s3)?;
+            self.engine.write_part(target, bytes, Some(expected), hasher).await.map_err(to_s3)?;
         Ok((part, computed(hasher)))
     }
+}
+
+/// Whether a copy's source is what is current under the name that it is to have.
+fn is_current_of(source: &CopySource, bucket: &str, key: &str) -> bool {
+    matches!(source, CopySource::Bucket { bucket: b, key: k, version_id: None }
+        if **b == *bucket && **k == *key)
 }
 
 /// `x-amz-copy-source-range`: `bytes=first-last`, both given, within the source.

@@ -5,10 +5,12 @@
 
 use crate::engine::fetch::ReadError;
 use crate::engine::write::{BodyError, WriteError};
+use coffer_core::bucket::{SettingError, TagError};
 use coffer_core::catalog::CatalogError;
-use coffer_core::ids::NameError;
+use coffer_core::ids::{NameError, VersionName};
 use coffer_core::random::RandomUnavailable;
 use coffer_core::seal::SealError;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode};
 
 /// An error that has an S3 code.
@@ -46,7 +48,13 @@ impl S3Coded for CatalogError {
             Self::NoSuchBucket => S3ErrorCode::NoSuchBucket,
             Self::BucketExists => S3ErrorCode::BucketAlreadyOwnedByYou,
             Self::BucketNotEmpty => S3ErrorCode::BucketNotEmpty,
-            Self::NoSuchKey => S3ErrorCode::NoSuchKey,
+            Self::NoSuchKey | Self::Deleted(_) => S3ErrorCode::NoSuchKey,
+            Self::NoSuchVersion => S3ErrorCode::NoSuchVersion,
+            Self::IsDeleteMarker(_) => S3ErrorCode::MethodNotAllowed,
+            Self::Locked(_) => S3ErrorCode::AccessDenied,
+            Self::NoObjectLock => S3ErrorCode::InvalidRequest,
+            Self::InvalidBucketState(_) => S3ErrorCode::InvalidBucketState,
+            Self::QuotaExceeded { .. } => S3ErrorCode::Custom("QuotaExceeded".into()),
             Self::NoSuchUpload(_) => S3ErrorCode::NoSuchUpload,
             Self::InvalidPart(_) => S3ErrorCode::InvalidPart,
             Self::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
@@ -55,7 +63,37 @@ impl S3Coded for CatalogError {
             Self::Kv(error) => return internal(error),
             Self::Stopped(why) => return unavailable(why),
         };
-        s3(code, sentence(&self))
+        let mut error = s3(code, sentence(&self));
+        match &self {
+            Self::Deleted(marker) | Self::IsDeleteMarker(marker) => {
+                show_marker(&mut error, *marker)
+            }
+            Self::QuotaExceeded { .. } => error.set_status_code(StatusCode::FORBIDDEN),
+            _ => {}
+        }
+        error
+    }
+}
+
+/// Tells which delete marker is in the way.
+fn show_marker(error: &mut S3Error, marker: VersionName) {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+    if let Ok(version) = HeaderValue::from_str(&marker.to_string()) {
+        headers.insert("x-amz-version-id", version);
+    }
+    error.set_headers(headers);
+}
+
+impl S3Coded for TagError {
+    fn coded(self) -> S3Error {
+        s3(S3ErrorCode::InvalidTag, sentence(&self))
+    }
+}
+
+impl S3Coded for SettingError {
+    fn coded(self) -> S3Error {
+        s3(S3ErrorCode::InvalidArgument, sentence(&self))
     }
 }
 
@@ -83,7 +121,7 @@ fn body_error(error: BodyError) -> S3Error {
         let message =
             "The provided 'x-amz-content-sha256' header does not match what was computed.";
         let mut error = s3(S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into()), message);
-        error.set_status_code(http::StatusCode::BAD_REQUEST);
+        error.set_status_code(StatusCode::BAD_REQUEST);
         error
     } else if text.contains("SignatureMismatch") {
         s3(S3ErrorCode::SignatureDoesNotMatch, "A chunk of the body has a wrong signature.")
@@ -109,7 +147,9 @@ impl S3Coded for NameError {
     fn coded(self) -> S3Error {
         let code = match &self {
             Self::Bucket { .. } => S3ErrorCode::InvalidBucketName,
-            Self::Key(_) | Self::Hex(_) | Self::Part(_) => S3ErrorCode::InvalidArgument,
+            Self::Key(_) | Self::Hex(_) | Self::Version(_) | Self::Part(_) => {
+                S3ErrorCode::InvalidArgument
+            }
         };
         s3(code, sentence(&self))
     }

@@ -23,12 +23,7 @@ impl CofferS3 {
         let marker = input.marker.clone().unwrap_or_default();
         let delimiter = input.delimiter.clone().unwrap_or_default();
         let prefix = input.prefix.clone().unwrap_or_default();
-        // A marker that is a common prefix of this very listing stands for all that is rolled up.
-        let rolled = !delimiter.is_empty()
-            && marker.len() > prefix.len()
-            && marker.starts_with(&prefix)
-            && marker[prefix.len()..].find(&delimiter)
-                == (marker.len() - prefix.len()).checked_sub(delimiter.len());
+        let rolled = is_rolled_up(&marker, &prefix, &delimiter);
         let after = match (marker.is_empty(), rolled) {
             (true, _) => None,
             (false, true) => Some(After::Prefix(marker)),
@@ -92,17 +87,27 @@ impl CofferS3 {
     }
 
     async fn listing(&self, bucket: &str, query: ListQuery) -> S3Result<Listing> {
-        self.catalog.list(convert::bucket(bucket)?, query).await.map_err(to_s3)
+        let bucket = convert::bucket(bucket)?;
+        self.catalog.list(bucket, move |c, b| c.list(b, &query)).await.map_err(to_s3)
     }
 }
 
+/// Whether a marker is a common prefix of the listing: it then stands for all that is rolled up.
+pub(super) fn is_rolled_up(marker: &str, prefix: &str, delimiter: &str) -> bool {
+    !delimiter.is_empty()
+        && marker.len() > prefix.len()
+        && marker
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.find(delimiter) == rest.len().checked_sub(delimiter.len()))
+}
+
 /// Encodes names as the client asked.
-struct Encoder {
+pub(super) struct Encoder {
     url: bool,
 }
 
 impl Encoder {
-    fn new(asked: Option<&EncodingType>) -> S3Result<Self> {
+    pub(super) fn new(asked: Option<&EncodingType>) -> S3Result<Self> {
         match asked.map(EncodingType::as_str) {
             None => Ok(Self { url: false }),
             Some(EncodingType::URL) => Ok(Self { url: true }),
@@ -110,7 +115,7 @@ impl Encoder {
         }
     }
 
-    fn encode(&self, text: String) -> String {
+    pub(super) fn encode(&self, text: String) -> String {
         if self.url { utf8_percent_encode(&text, KEPT).to_string() } else { text }
     }
 }
@@ -120,11 +125,11 @@ fn split(listing: Listing, encoder: &Encoder) -> (Vec<Object>, Vec<CommonPrefix>
     let mut prefixes = Vec::new();
     for entry in listing.entries {
         match entry {
-            ListEntry::Object(key, record) => objects.push(Object {
+            ListEntry::Object(key, version) => objects.push(Object {
                 key: Some(encoder.encode(key.into())),
-                e_tag: Some(convert::etag(record.etag)),
-                last_modified: Some(convert::timestamp(record.modified_ms)),
-                size: Some(convert::signed(record.size)),
+                e_tag: Some(convert::etag(version.record.etag)),
+                last_modified: Some(convert::timestamp(version.record.modified_ms)),
+                size: Some(convert::signed(version.record.size)),
                 storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
                 ..Object::default()
             }),
@@ -136,7 +141,7 @@ fn split(listing: Listing, encoder: &Encoder) -> (Vec<Object>, Vec<CommonPrefix>
     (objects, prefixes)
 }
 
-fn max_keys(asked: Option<i32>) -> S3Result<usize> {
+pub(super) fn max_keys(asked: Option<i32>) -> S3Result<usize> {
     match asked {
         None => Ok(MAX_KEYS),
         Some(n) => usize::try_from(n)

@@ -3,10 +3,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`buckets`] | create, delete, head, list buckets |
-//! | [`objects`] | put, get, head, delete |
+//! | [`settings`] | a bucket's versioning, tags and Object Lock |
+//! | [`put`], [`read`], [`delete`] | put, get and head, delete |
+//! | [`tags`], [`lock`] | an object's tags, retention and legal hold |
+//! | [`new_object`] | what all requests that make objects have in common |
 //! | [`copy`] | server-side copies, of objects and into parts |
 //! | [`multipart`] | multipart uploads |
-//! | [`listing`] | list objects, v1 and v2 |
+//! | [`listing`], [`version_listing`] | list objects, v1 and v2, and their versions |
 //! | [`checksums`] | Content-MD5 and x-amz-checksum-* |
 //! | [`conditions`] | If-Match and its relatives |
 //! | [`convert`] | names, headers and times between S3's types and ours |
@@ -20,17 +23,26 @@ pub mod checksums;
 pub mod conditions;
 pub mod convert;
 pub mod copy;
+pub mod delete;
 pub mod errors;
 pub mod listing;
+pub mod lock;
 pub mod multipart;
-pub mod objects;
+pub mod new_object;
+pub mod put;
+pub mod read;
+pub mod settings;
+pub mod tags;
+pub mod version_listing;
 
 use crate::catalog::CatalogHandle;
 use crate::engine::Engine;
 use crate::engine::keys::{BucketKeys, MasterKey};
+use coffer_core::bucket::Versioning;
 use coffer_core::catalog::Scope;
+use coffer_core::catalog::records::BucketRecord;
 use coffer_core::erasure::Code;
-use coffer_core::ids::BucketName;
+use coffer_core::ids::{BucketName, VersionName};
 use coffer_core::random;
 use errors::to_s3;
 use s3s::dto::*;
@@ -67,17 +79,33 @@ impl CofferS3 {
         Self { engine, catalog, master, settings }
     }
 
-    /// The keys of a bucket; fails if there is no such bucket.
-    async fn bucket_keys(&self, bucket: &BucketName) -> S3Result<BucketKeys> {
-        let record =
-            self.catalog.read(Scope::Bucket(bucket), |c| c.bucket(bucket)).await.map_err(to_s3)?;
-        self.master.open(bucket, &record).map_err(to_s3)
+    /// A bucket with its keys; fails if there is none of that name.
+    async fn open_bucket(&self, name: &BucketName) -> S3Result<OpenBucket> {
+        let record = self.bucket_record(name).await?;
+        let keys = self.master.open(name, &record).map_err(to_s3)?;
+        Ok(OpenBucket { record, keys })
+    }
+
+    /// What is recorded of a bucket; fails if there is none of that name.
+    async fn bucket_record(&self, name: &BucketName) -> S3Result<BucketRecord> {
+        self.catalog.read(Scope::Bucket(name), |c| c.bucket(name)).await.map_err(to_s3)
     }
 
     /// A random id, for a version or an upload.
     fn random_id(&self) -> S3Result<[u8; 16]> {
         random::array(self.engine.random()).map_err(to_s3)
     }
+}
+
+/// A bucket that a request works on.
+struct OpenBucket {
+    record: BucketRecord,
+    keys: BucketKeys,
+}
+
+/// What clients are told about a version's id: nothing where versions were never kept.
+fn shown_version(bucket: &BucketRecord, name: VersionName) -> Option<String> {
+    (bucket.settings.versioning != Versioning::Unversioned).then(|| name.to_string())
 }
 
 /// The time, in ms since the Unix epoch.
@@ -91,7 +119,7 @@ type Answer<T> = S3Result<S3Response<T>>;
 #[async_trait::async_trait]
 impl S3 for CofferS3 {
     async fn create_bucket(&self, req: S3Request<CreateBucketInput>) -> Answer<CreateBucketOutput> {
-        self.make_bucket(req.input).await.map(S3Response::new)
+        self.make_bucket(req).await.map(S3Response::new)
     }
 
     async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
@@ -126,7 +154,7 @@ impl S3 for CofferS3 {
     }
 
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
-        self.delete(req.input).await.map(S3Response::new)
+        self.delete(req).await.map(S3Response::new)
     }
 
     async fn delete_objects(
@@ -192,5 +220,110 @@ impl S3 for CofferS3 {
         req: S3Request<ListMultipartUploadsInput>,
     ) -> Answer<ListMultipartUploadsOutput> {
         self.uploads_in(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_object_tagging(
+        &self,
+        req: S3Request<GetObjectTaggingInput>,
+    ) -> Answer<GetObjectTaggingOutput> {
+        self.object_tags(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_object_tagging(
+        &self,
+        req: S3Request<PutObjectTaggingInput>,
+    ) -> Answer<PutObjectTaggingOutput> {
+        self.tag_object(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_object_tagging(
+        &self,
+        req: S3Request<DeleteObjectTaggingInput>,
+    ) -> Answer<DeleteObjectTaggingOutput> {
+        self.untag_object(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_object_retention(
+        &self,
+        req: S3Request<GetObjectRetentionInput>,
+    ) -> Answer<GetObjectRetentionOutput> {
+        self.retention(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_object_retention(
+        &self,
+        req: S3Request<PutObjectRetentionInput>,
+    ) -> Answer<PutObjectRetentionOutput> {
+        self.retain(req).await.map(S3Response::new)
+    }
+
+    async fn get_object_legal_hold(
+        &self,
+        req: S3Request<GetObjectLegalHoldInput>,
+    ) -> Answer<GetObjectLegalHoldOutput> {
+        self.legal_hold(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_object_legal_hold(
+        &self,
+        req: S3Request<PutObjectLegalHoldInput>,
+    ) -> Answer<PutObjectLegalHoldOutput> {
+        self.hold(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_versioning(
+        &self,
+        req: S3Request<GetBucketVersioningInput>,
+    ) -> Answer<GetBucketVersioningOutput> {
+        self.versioning(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_versioning(
+        &self,
+        req: S3Request<PutBucketVersioningInput>,
+    ) -> Answer<PutBucketVersioningOutput> {
+        self.set_versioning(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_tagging(
+        &self,
+        req: S3Request<GetBucketTaggingInput>,
+    ) -> Answer<GetBucketTaggingOutput> {
+        self.bucket_tags(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_tagging(
+        &self,
+        req: S3Request<PutBucketTaggingInput>,
+    ) -> Answer<PutBucketTaggingOutput> {
+        self.tag_bucket(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_bucket_tagging(
+        &self,
+        req: S3Request<DeleteBucketTaggingInput>,
+    ) -> Answer<DeleteBucketTaggingOutput> {
+        self.untag_bucket(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_object_lock_configuration(
+        &self,
+        req: S3Request<GetObjectLockConfigurationInput>,
+    ) -> Answer<GetObjectLockConfigurationOutput> {
+        self.lock_configuration(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_object_lock_configuration(
+        &self,
+        req: S3Request<PutObjectLockConfigurationInput>,
+    ) -> Answer<PutObjectLockConfigurationOutput> {
+        self.configure_lock(req.input).await.map(S3Response::new)
+    }
+
+    async fn list_object_versions(
+        &self,
+        req: S3Request<ListObjectVersionsInput>,
+    ) -> Answer<ListObjectVersionsOutput> {
+        self.versions_in(req.input).await.map(S3Response::new)
     }
 }

@@ -1,10 +1,11 @@
 //! Multipart uploads.
 
 use super::checksums::{Promised, show_checksums};
-use super::conditions::precondition;
-use super::convert::{self, object_headers, refuse, refuse_unsupported};
+use super::conditions::preconditions;
+use super::convert::{self, refuse, refuse_unsupported};
 use super::errors::{s3, to_s3};
-use super::objects::{body_length, check_length};
+use super::new_object::new_object;
+use super::put::{body_length, check_length, committed_version};
 use super::{CofferS3, now_ms};
 use coffer_core::catalog::records::{PartRecord, UploadRecord};
 use coffer_core::catalog::{Command, Outcome, Scope};
@@ -25,8 +26,15 @@ impl CofferS3 {
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
         let upload = UploadId::from_bytes(self.random_id()?);
-        let headers = convert::with_default_type(object_headers!(input)?);
-        let record = UploadRecord { initiated_ms: now_ms(), headers };
+        let object = new_object!(input)?;
+        let record = UploadRecord {
+            initiated_ms: now_ms(),
+            headers: object.headers,
+            tags: object.tags,
+            lock: object.lock,
+            encryption: object.encryption,
+            checksum: None,
+        };
         let command = Command::CreateUpload { bucket, key, upload, record };
         self.catalog.submit(command).await.map_err(to_s3)?;
         Ok(CreateMultipartUploadOutput {
@@ -56,13 +64,13 @@ impl CofferS3 {
             .read(Scope::Hidden, |c| c.upload(&bucket, &key, upload))
             .await
             .map_err(to_s3)?;
-        let keys = self.bucket_keys(&bucket).await?;
+        let keys = self.open_bucket(&bucket).await?.keys;
 
         let body = input.body.unwrap_or_else(|| StreamingBlob::from(Body::empty()));
         let hasher = promised.hasher();
-        let (part, hasher) =
+        let (mut part, hasher) =
             self.engine.write_part(&keys, body, expected, hasher).await.map_err(to_s3)?;
-        let checksums = check_length(expected, part.size)
+        part.checksums = check_length(expected, part.size)
             .and_then(|()| promised.verify(part.md5, hasher))
             .inspect_err(|_| self.engine.discard(part.clone()))?;
         let mut output = UploadPartOutput {
@@ -70,8 +78,8 @@ impl CofferS3 {
             server_side_encryption: Some(convert::encrypted()),
             ..UploadPartOutput::default()
         };
-        show_checksums!(output, &checksums);
-        let record = Box::new(PartRecord { modified_ms: now_ms(), part: part.clone(), checksums });
+        show_checksums!(output, &part.checksums);
+        let record = Box::new(PartRecord { modified_ms: now_ms(), part: part.clone() });
         self.commit(Command::PutPart { bucket, key, upload, number, record }, part).await?;
         Ok(output)
     }
@@ -97,19 +105,20 @@ impl CofferS3 {
             parts,
             version: VersionId::from_bytes(self.random_id()?),
             checksums: Checksums::new(),
-            precondition: precondition(input.if_match, input.if_none_match)?,
+            preconditions: preconditions(input.if_match, input.if_none_match),
             at_ms: now_ms(),
         };
         let outcome = self.catalog.submit(command).await.map_err(to_s3)?;
         let etag = match outcome {
             Outcome::Committed { etag, .. } => Some(convert::etag(etag)),
-            Outcome::Done | Outcome::Deleted { .. } => None,
+            _ => None,
         };
         Ok(CompleteMultipartUploadOutput {
             location: Some(format!("/{}/{}", input.bucket, input.key)),
             bucket: Some(input.bucket),
             key: Some(input.key),
             e_tag: etag,
+            version_id: committed_version(&outcome),
             server_side_encryption: Some(convert::encrypted()),
             ..CompleteMultipartUploadOutput::default()
         })
@@ -155,7 +164,7 @@ impl CofferS3 {
                     size: Some(convert::signed(record.part.size)),
                     ..Part::default()
                 };
-                show_checksums!(part, &record.checksums);
+                show_checksums!(part, &record.part.checksums);
                 part
             })
             .collect();

@@ -1,0 +1,170 @@
+//! Get an object, or only what is known of it.
+
+use super::checksums::{show_checksum_type, show_checksums};
+use super::conditions::ReadConditions;
+use super::convert::{self, refuse, show_headers};
+use super::errors::{s3, to_s3};
+use super::lock::hold_status;
+use super::new_object::mode_name;
+use super::{Answer, CofferS3, shown_version};
+use coffer_core::catalog::Scope;
+use coffer_core::catalog::records::ObjectRecord;
+use coffer_core::manifest::{self, Manifest};
+use futures::TryStreamExt;
+use http::StatusCode;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use s3s::dto::*;
+use s3s::{Body, S3Error, S3ErrorCode, S3Response, S3Result};
+use std::ops::Range as Bytes64;
+
+/// Checks the conditions of a GET or HEAD and finds the span of bytes that it is about.
+macro_rules! readable_span {
+    ($input:expr, $record:expr, $manifest:expr) => {{
+        let conditions = ReadConditions {
+            if_match: $input.if_match,
+            if_none_match: $input.if_none_match,
+            if_modified_since: $input.if_modified_since,
+            if_unmodified_since: $input.if_unmodified_since,
+        };
+        conditions
+            .check($record)
+            .map_err(|e| with_validators(e, $record))
+            .and_then(|()| span($record, $manifest, $input.range, $input.part_number))
+    }};
+}
+
+/// Fills in what the outputs of GET and HEAD both tell of an object.
+macro_rules! describe {
+    ($output:expr, $input:expr, $bucket:expr, $version:expr, $span:expr) => {{
+        let record = &$version.record;
+        $output.version_id = shown_version($bucket, $version.name());
+        if let Some(retention) = record.lock.retention {
+            $output.object_lock_mode = Some(ObjectLockMode::from_static(mode_name(retention.mode)));
+            $output.object_lock_retain_until_date =
+                Some(convert::exact_timestamp(retention.until_ms));
+        }
+        if $bucket.settings.object_lock.is_some() {
+            $output.object_lock_legal_hold_status = Some(hold_status(record.lock.legal_hold));
+        }
+        $output.accept_ranges = Some("bytes".into());
+        $output.content_length = Some(convert::signed($span.bytes.end - $span.bytes.start));
+        $output.content_range = $span.content_range(record.size);
+        $output.e_tag = Some(convert::etag(record.etag));
+        $output.last_modified = Some(convert::timestamp(record.modified_ms));
+        $output.parts_count = $span.parts_count;
+        $output.server_side_encryption = Some(convert::encrypted());
+        if $span.whole && wants_checksums($input.checksum_mode.as_ref()) {
+            show_checksums!($output, &record.checksums);
+            show_checksum_type!($output, &record.checksums);
+        }
+        show_headers!($output, record.headers);
+    }};
+}
+
+impl CofferS3 {
+    pub(super) async fn get(&self, input: GetObjectInput) -> Answer<GetObjectOutput> {
+        refuse(input.sse_customer_algorithm.is_some(), "SSE-C")?;
+        let name = convert::version(input.version_id.as_deref())?;
+        let bucket = convert::bucket(&input.bucket)?;
+        let key = convert::key(&input.key)?;
+        let scope = Scope::Object(&bucket, &key);
+        let find = self.catalog.read(scope, |c| c.version_with_manifest(&bucket, &key, name));
+        let (version, manifest) = find.await.map_err(to_s3)?;
+        let span = readable_span!(input, &version.record, &manifest)?;
+        let opened = self.open_bucket(&bucket).await?;
+
+        let mut output = GetObjectOutput::default();
+        let tags = version.record.tags.len();
+        output.tag_count = i32::try_from(tags).ok().filter(|n| *n > 0);
+        describe!(output, input, &opened.record, version, span);
+        let partial = !span.whole;
+        let bytes = self.engine.read(&opened.keys, manifest, span.bytes).await.map_err(to_s3)?;
+        let frames = bytes.map_ok(Frame::data).inspect_err(|error| {
+            tracing::error!(%error, "a download broke off");
+        });
+        output.body = Some(StreamingBlob::from(Body::http_body_unsync(StreamBody::new(frames))));
+        let mut response = S3Response::new(output);
+        response.status = partial.then_some(StatusCode::PARTIAL_CONTENT);
+        Ok(response)
+    }
+
+    pub(super) async fn head(&self, input: HeadObjectInput) -> Answer<HeadObjectOutput> {
+        refuse(input.sse_customer_algorithm.is_some(), "SSE-C")?;
+        let name = convert::version(input.version_id.as_deref())?;
+        let bucket = convert::bucket(&input.bucket)?;
+        let key = convert::key(&input.key)?;
+        let scope = Scope::Object(&bucket, &key);
+        // Only a part's span needs the manifest.
+        let (version, manifest) = if input.part_number.is_some() {
+            self.catalog.read(scope, |c| c.version_with_manifest(&bucket, &key, name)).await
+        } else {
+            let version = self.catalog.read(scope, |c| c.version(&bucket, &key, name)).await;
+            version.map(|version| (version, Manifest { parts: Vec::new() }))
+        }
+        .map_err(to_s3)?;
+        let span = readable_span!(input, &version.record, &manifest)?;
+        let record = self.bucket_record(&bucket).await?;
+        let mut output = HeadObjectOutput::default();
+        describe!(output, input, &record, version, span);
+        let mut response = S3Response::new(output);
+        response.status = (!span.whole).then_some(StatusCode::PARTIAL_CONTENT);
+        Ok(response)
+    }
+}
+
+/// The bytes of an object that a request is about.
+struct Span {
+    bytes: Bytes64<u64>,
+    whole: bool,
+    parts_count: Option<i32>,
+}
+
+impl Span {
+    fn content_range(&self, size: u64) -> Option<String> {
+        (!self.whole && self.bytes.start < self.bytes.end)
+            .then(|| format!("bytes {}-{}/{size}", self.bytes.start, self.bytes.end - 1))
+    }
+}
+
+fn span(
+    record: &ObjectRecord,
+    manifest: &Manifest,
+    range: Option<Range>,
+    part: Option<i32>,
+) -> S3Result<Span> {
+    match (range, part) {
+        (None, None) => Ok(Span { bytes: 0..record.size, whole: true, parts_count: None }),
+        (Some(range), None) => {
+            let bytes = range.check(record.size).map_err(S3Error::from)?;
+            Ok(Span { bytes, whole: false, parts_count: None })
+        }
+        (None, Some(part)) => {
+            let unsatisfiable = || s3(S3ErrorCode::InvalidRange, "There is no such part.");
+            let index = usize::try_from(part).ok().and_then(|p| p.checked_sub(1));
+            let index = index.filter(|i| *i < manifest.parts.len()).ok_or_else(unsatisfiable)?;
+            let start: u64 = manifest.parts[..index].iter().map(|p| p.size).sum();
+            let bytes = start..start + manifest.parts[index].size;
+            let multipart = matches!(record.etag, manifest::ETag::Multipart(..));
+            let count = i32::try_from(manifest.parts.len()).ok().filter(|_| multipart);
+            Ok(Span { bytes, whole: false, parts_count: count })
+        }
+        (Some(_), Some(_)) => {
+            Err(s3(S3ErrorCode::InvalidRequest, "Range and partNumber can't be combined."))
+        }
+    }
+}
+
+fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
+    mode.is_some_and(|m| m.as_str() == ChecksumMode::ENABLED)
+}
+
+/// 304 and 412 tell the client which version it was compared with (RFC 9110, section 15.4.5).
+fn with_validators(mut error: S3Error, record: &ObjectRecord) -> S3Error {
+    let mut headers = http::HeaderMap::new();
+    if let Ok(etag) = format!("\"{}\"", record.etag).parse() {
+        headers.insert(http::header::ETAG, etag);
+    }
+    error.set_headers(headers);
+    error
+}
