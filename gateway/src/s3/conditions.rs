@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn conditions_of_a_write_all_have_to_hold() {
         let aa = Precondition::Matches("aa".into());
-        assert_eq!(preconditions(tag("aa"), None), [aa.clone()]);
+        assert_eq!(preconditions(tag("aa"), None), std::slice::from_ref(&aa));
         let both = preconditions(tag("aa"), Some(ETagCondition::Any));
         assert_eq!(both, [aa, Precondition::Absent]);
         assert_eq!(preconditions(None, tag("aa")), [Precondition::Differs("aa".into())]);
