@@ -1,6 +1,9 @@
 //! All settings of a bucket, as the catalog keeps them.
 
-use super::{DefaultEncryption, DefaultRetention, Ownership, PublicAccessBlock, Tags, Versioning};
+use super::{
+    Cors, DefaultEncryption, DefaultRetention, Lifecycle, Ownership, Policy, PublicAccessBlock,
+    Tags, Versioning,
+};
 use serde::{Deserialize, Serialize};
 
 /// A bucket that was made for Object Lock.
@@ -25,6 +28,12 @@ pub struct BucketSettings {
     pub public_access: Option<PublicAccessBlock>,
     /// Who owns new objects.
     pub ownership: Option<Ownership>,
+    /// Who may do what, beside those who have grants.
+    pub policy: Option<Policy>,
+    /// Which web pages may read what a browser gets.
+    pub cors: Option<Cors>,
+    /// What becomes of objects with time.
+    pub lifecycle: Option<Lifecycle>,
     /// The most bytes that the bucket may hold.
     pub quota_bytes: Option<u64>,
 }
@@ -44,6 +53,12 @@ pub enum Setting {
     PublicAccess(Option<PublicAccessBlock>),
     /// Who owns new objects.
     Ownership(Option<Ownership>),
+    /// Who may do what.
+    Policy(Option<Policy>),
+    /// Which web pages may read.
+    Cors(Option<Cors>),
+    /// What becomes of objects with time.
+    Lifecycle(Option<Lifecycle>),
     /// The most bytes that the bucket may hold.
     Quota(Option<u64>),
 }
@@ -58,6 +73,9 @@ impl BucketSettings {
             Setting::Encryption(encryption) => self.encryption = encryption,
             Setting::PublicAccess(block) => self.public_access = block,
             Setting::Ownership(ownership) => self.ownership = ownership,
+            Setting::Policy(policy) => self.policy = policy,
+            Setting::Cors(cors) => self.cors = cors,
+            Setting::Lifecycle(lifecycle) => self.lifecycle = lifecycle,
             Setting::Quota(quota) => self.quota_bytes = quota,
         }
     }
