@@ -140,6 +140,8 @@ impl State {
             Request::Put { key, value, condition } => {
                 next.write(*key, *condition, |objects| objects.insert(*key, *value))
             }
+            // Whatever the condition: there is nothing to delete.
+            Request::Delete { key, .. } if !self.objects.contains_key(key) => Answer::Done,
             Request::Delete { key, condition } => {
                 next.write(*key, *condition, |objects| objects.remove(key))
             }
