@@ -231,6 +231,32 @@ async fn a_body_that_stalls_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_early_answer_reaches_a_client_that_sends_everything_first() {
+    let fixture = Fixture::start().await;
+    let expired = fixture.token(&[Verb::Write], -1);
+    let mut client = fixture.raw(b"http/1.1").await;
+    let body = vec![b'x'; 5 * MIB];
+    let len = body.len();
+    for _ in 0..2 {
+        let head = format!(
+            "PUT /data/mnist/o HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {expired}\r\n\
+             content-length: {len}\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&body).await.unwrap();
+        client.flush().await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"</Error>") {
+            let read = tokio::time::timeout(Duration::from_secs(30), client.read_buf(&mut answer));
+            assert_ne!(read.await.expect("it hangs").unwrap(), 0, "closed");
+        }
+        let text = String::from_utf8_lossy(&answer);
+        assert!(text.starts_with("HTTP/1.1 400"), "{text}");
+        assert!(text.contains("<Code>ExpiredToken</Code>"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn oversized_headers_are_refused_and_others_are_served_on() {
     let fixture = Fixture::start().await;
     for header in ["a".repeat(200 * 1024), "a".repeat(90) + ": b\r\n" + &"c: d\r\n".repeat(300)] {

@@ -8,6 +8,7 @@
 //! | [`health`] | whether requests have a chance |
 //! | [`admin`] | requests that are not S3: issuing tokens |
 //! | `body` | bodies that stall are given up, answers are counted |
+//! | `linger` | what a client still sends when it has its answer is read for a while |
 //! | `tcp` | HTTP/1.1 and 2 |
 //! | `h3` | HTTP/3 |
 //! | `tasks` | stopping in order |
@@ -17,6 +18,7 @@ mod body;
 pub mod front;
 mod h3;
 pub mod health;
+mod linger;
 pub mod log;
 mod tasks;
 mod tcp;

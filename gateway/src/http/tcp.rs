@@ -1,6 +1,7 @@
 //! HTTP/1.1 and HTTP/2 over TLS.
 
 use super::front::Front;
+use super::linger::Linger;
 use super::tasks::Tasks;
 use super::tls::ServerTls;
 use http::{Request, Response};
@@ -46,6 +47,7 @@ pub(super) struct Connections {
     front: Arc<Front>,
     tls: TlsAcceptor,
     http: Builder<Tasks>,
+    linger: Linger,
     tasks: Tasks,
 }
 
@@ -65,7 +67,8 @@ impl Connections {
             .max_concurrent_streams(MAX_STREAMS)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        Arc::new(Self { front, tls: TlsAcceptor::from(tls.tcp()), http, tasks })
+        let linger = Linger::new(tasks.clone());
+        Arc::new(Self { front, tls: TlsAcceptor::from(tls.tcp()), http, linger, tasks })
     }
 
     pub(super) async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -102,9 +105,11 @@ impl Connections {
         let handshake = tokio::time::timeout(HANDSHAKE, self.tls.accept(Draining::new(stream)));
         let Ok(Ok(stream)) = handshake.await else { return };
         let front = self.front.clone();
+        let linger = self.linger.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let front = front.clone();
-            async move { Ok::<Response<Body>, Infallible>(front.answer(request.map(Body::from)).await) }
+            let request = linger.watch(request);
+            async move { Ok::<Response<Body>, Infallible>(front.answer(request).await) }
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
