@@ -75,6 +75,11 @@ const OLD_SIGNATURE: Failure = Failure(
     "InvalidRequest",
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
 );
+const LONG_LIFE: Failure = Failure(
+    StatusCode::BAD_REQUEST,
+    "AuthorizationQueryParametersError",
+    "X-Amz-Expires must be at most a week: 604800 seconds.",
+);
 const INTERNAL: Failure = Failure(
     StatusCode::INTERNAL_SERVER_ERROR,
     "InternalError",
@@ -156,6 +161,9 @@ impl Front {
         if has_old_signature(&request) {
             return OLD_SIGNATURE.response(id);
         }
+        if is_signed_for_too_long(&request) {
+            return LONG_LIFE.response(id);
+        }
         match self.bearer(&mut request) {
             Ok(None) => {}
             Ok(Some(identity)) => caller.set(identity),
@@ -207,6 +215,15 @@ fn has_old_signature(request: &Request<Body>) -> bool {
     let header = request.headers().get(AUTHORIZATION);
     header.is_some_and(|v| v.as_bytes().starts_with(b"AWS "))
         || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature")
+}
+
+/// Whether a presigned URL is to hold for longer than S3 allows, which `s3s` does not mind.
+fn is_signed_for_too_long(request: &Request<Body>) -> bool {
+    const WEEK: u64 = 7 * 24 * 60 * 60;
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
+        name == "X-Amz-Expires" && value.parse::<u64>().is_ok_and(|s| s > WEEK)
+    })
 }
 
 impl Failure {
