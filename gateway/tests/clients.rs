@@ -1,38 +1,32 @@
-//! Unmodified S3 clients against a cluster in one process.
+//! Unmodified S3 clients against a cluster in one process: the scripts in `clients/`.
+//!
+//! A client that is not installed is said to be skipped, or fails its test where
+//! `COFFER_REQUIRE_CLIENTS` is set. `deploy/run-tests` installs them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use coffer_gateway::run::Embedded;
-use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
 
-/// The Python with the clients in it, or `None`, said aloud, where there is none.
-fn python() -> Option<String> {
-    let python = std::env::var("COFFER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-    let probe = Command::new(&python).args(["-c", "import boto3"]).output();
-    let found = probe.is_ok_and(|p| p.status.success());
-    let aws = Command::new("aws").arg("--version").output().is_ok_and(|p| p.status.success());
-    if found && aws {
-        return Some(python);
-    }
-    assert!(
-        std::env::var_os("COFFER_REQUIRE_CLIENTS").is_none(),
-        "boto3 or aws-cli is missing, and COFFER_REQUIRE_CLIENTS is set"
-    );
-    println!("SKIPPED: boto3 or aws-cli is not installed (deploy/run-tests installs them)");
-    None
-}
+/// A script's exit status when its client is not installed.
+const MISSING: i32 = 77;
+/// When a script is taken to hang. None takes a tenth of that.
+const PATIENCE: Duration = Duration::from_secs(600);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn boto3_and_aws_cli_pass() {
-    let Some(python) = python() else { return };
+/// Runs a script of `clients/` against a cluster of its own; its last line tells what came of it.
+async fn passes(script: &str) {
     let dir = tempfile::tempdir().unwrap();
     let work = tempfile::tempdir().unwrap();
     let cluster = Embedded::start(dir.path(), Default::default()).await.unwrap();
     let key = cluster.root_key();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/compat.py");
-    let mut command = Command::new(python);
-    command
-        .arg(script)
+    let python = std::env::var("COFFER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let child = Command::new(python)
+        // No compiled scripts beside the sources.
+        .arg("-B")
+        .arg(format!("{}/tests/clients/{script}.py", env!("CARGO_MANIFEST_DIR")))
+        .current_dir(work.path())
         .env("ENDPOINT", cluster.endpoint())
         .env("AWS_ACCESS_KEY_ID", &key.access_key)
         .env("AWS_SECRET_ACCESS_KEY", key.secret_key.as_str())
@@ -40,12 +34,58 @@ async fn boto3_and_aws_cli_pass() {
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .env("WORK", work.path());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        .env("HOME", work.path())
+        .env("WORK", work.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let child = match child {
+        Ok(child) => child,
+        Err(error) => return skipped(&format!("SKIPPED: Python can't be started: {error}")),
+    };
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output());
+    let output = output.await.unwrap_or_else(|_| panic!("{script} hangs")).unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let tail: Vec<&str> = text.lines().rev().take(5).collect();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{tail:#?}\n{errors}");
-    println!("{}", tail[0]);
+    if output.status.code() == Some(MISSING) {
+        skipped(tail[0]);
+    } else {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {tail:#?}\n{errors}");
+        println!("{script}: {}", tail[0]);
+    }
     cluster.stop().await;
+}
+
+fn skipped(why: &str) {
+    assert!(
+        std::env::var_os("COFFER_REQUIRE_CLIENTS").is_none(),
+        "{why}, and COFFER_REQUIRE_CLIENTS is set"
+    );
+    println!("{why}");
+}
+
+/// A test for each script.
+macro_rules! clients {
+    ($($test:ident: $script:literal),+ $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            passes($script).await;
+        })+
+    };
+}
+
+clients! {
+    boto3_and_aws_cli_pass: "compat",
+    curl_with_presigned_urls_passes: "presigned",
+    duckdb_reads_and_writes_parquet: "parquet_duckdb",
+    minio_py_passes: "minio_sdk",
+    mint_of_minio_py_passes: "mint_minio_py",
+    pyarrow_reads_and_writes_parquet: "parquet_pyarrow",
+    rclone_syncs_both_ways: "rclone_sync",
+    restic_backs_up_and_restores: "restic_backup",
+    s3cmd_syncs_both_ways: "s3cmd_tree",
+    s3fs_mounts_a_bucket: "s3fs_mount",
+    webdataset_reads_shards: "webdataset_shards",
 }

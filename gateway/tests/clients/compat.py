@@ -1,49 +1,23 @@
-"""boto3 and aws-cli, unmodified, against a running gateway.
-
-Environment: ENDPOINT, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_CA_BUNDLE, WORK (an empty folder).
-Prints a line for each check and exits with 1 at the first that fails.
-"""
+"""boto3 and aws-cli, unmodified, against a running gateway."""
 
 import hashlib
 import os
-import subprocess
-import sys
 
-import boto3
+import common
+from common import ENDPOINT, KIB, MIB, WORK, check, data, done, need, need_module, run
+
+need("aws")
+need_module("boto3")
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-ENDPOINT = os.environ["ENDPOINT"]
-WORK = os.environ["WORK"]
-KIB, MIB = 1024, 1024 * 1024
 SIZES = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 100_000_000]
-
-s3 = boto3.client(
-    "s3",
-    endpoint_url=ENDPOINT,
-    region_name="us-east-1",
-    config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
-)
-checks = 0
-
-
-def check(what, condition):
-    global checks
-    checks += 1
-    if not condition:
-        print(f"FAILED: {what}")
-        sys.exit(1)
-    print(f"ok: {what}")
+s3 = common.s3()
 
 
 def digest(data):
     """Two independent hashes, so that neither the store's own MD5 nor a weak one decides alone."""
     return hashlib.md5(data).hexdigest(), hashlib.blake2b(data).hexdigest()
-
-
-def data(size, seed):
-    return hashlib.shake_128(f"{seed}-{size}".encode()).digest(size)
 
 
 def error_code(call, **arguments):
@@ -55,10 +29,7 @@ def error_code(call, **arguments):
 
 
 def aws(*arguments):
-    command = ["aws", "--endpoint-url", ENDPOINT, "--region", "us-east-1", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    check(f"aws {' '.join(arguments[:3])}: {done.stderr.strip()[-300:]}", done.returncode == 0)
-    return done.stdout
+    return run("aws", "--endpoint-url", ENDPOINT, "--region", "us-east-1", *arguments)
 
 
 def boto3_single_objects():
@@ -209,4 +180,4 @@ for at in range(0, len(left), 1000):
     gone = s3.delete_objects(Bucket="boto", Delete={"Objects": [{"Key": k} for k in left[at : at + 1000]]})
     check("delete many", len(gone["Deleted"]) == len(left[at : at + 1000]) and not gone.get("Errors"))
 s3.delete_bucket(Bucket="boto")
-print(f"{checks} checks passed")
+done()
