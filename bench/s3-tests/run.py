@@ -107,8 +107,9 @@ class Suite:
         """Runs these tests, some with their ACLs translated; gives what was reported of them."""
         reports = self.output / "reports.jsonl"
         reports.unlink(missing_ok=True)
+        # Other styles of traceback parse the suite's 20,000 lines anew for each failure.
         arguments = [
-            "-n", str(workers), f"--timeout={TEST_SECONDS}", "--tb=short",
+            "-n", str(workers), f"--timeout={TEST_SECONDS}", "--tb=native",
             f"--junitxml={self.output / 'junit.xml'}",
         ]
         authority = serving["ca_file"]

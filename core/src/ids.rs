@@ -171,6 +171,8 @@ fn bucket_rule_broken(name: &str) -> Option<&'static str> {
         Some("it must begin and end with a letter or a digit")
     } else if name.contains("..") {
         Some("it must not contain two dots in a row")
+    } else if name.contains(".-") || name.contains("-.") {
+        Some("it must not have a dot beside a hyphen")
     } else if name.parse::<std::net::Ipv4Addr>().is_ok() {
         Some("it must not look like an IP address")
     } else {
@@ -300,9 +302,20 @@ mod tests {
         for good in ["abc", "a-b.c", "0ab", &"x".repeat(63)] {
             assert!(BucketName::new(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "ab", "Abc", "a_b", "-ab", "ab-", "a..b", "1.2.3.4", ".coffer", &"x".repeat(64)]
-        {
+        for bad in [
+            "",
+            "ab",
+            "Abc",
+            "a_b",
+            "-ab",
+            "ab-",
+            "a..b",
+            "a.-b",
+            "a-.b",
+            "1.2.3.4",
+            ".coffer",
+            &"x".repeat(64),
+        ] {
             assert!(BucketName::new(bad).is_err(), "{bad}");
         }
     }

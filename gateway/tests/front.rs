@@ -79,6 +79,9 @@ async fn what_is_not_allowed_is_refused_with_the_codes_of_s3() {
             assert_eq!(got, (*status, (*code).to_owned()), "{protocol:?} {method} {path}");
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert!(token.is_empty() || !text.contains(token), "the token is echoed");
+            let id = answer.headers["x-amz-request-id"].to_str().unwrap();
+            let named = text.contains(&format!("<RequestId>{id}</RequestId></Error>"));
+            assert!(named || *status == 200, "{text}");
         }
     }
 }

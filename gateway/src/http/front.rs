@@ -6,7 +6,9 @@ use super::log::Record;
 use crate::auth::access::{Authenticated, Identity};
 use crate::auth::token::{TokenError, Tokens};
 use coffer_core::random::{self, OsRandom};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Method, Request, Response, StatusCode, Version};
 use s3s::Body;
 use s3s::service::S3Service;
@@ -176,11 +178,14 @@ impl Front {
         if stalled.load(Ordering::Relaxed) {
             return STALLED.response(id);
         }
-        outcome.unwrap_or_else(|error| {
-            let error: s3s::StdError = error.into();
-            tracing::error!(request = id, %error, "request failed");
-            INTERNAL.response(id)
-        })
+        match outcome {
+            Ok(response) => name_request(response, id),
+            Err(error) => {
+                let error: s3s::StdError = error.into();
+                tracing::error!(request = id, %error, "request failed");
+                INTERNAL.response(id)
+            }
+        }
     }
 
     /// Verifies a bearer token and puts its identity into the request; `s3s` then sees a request
@@ -224,6 +229,20 @@ fn is_signed_for_too_long(request: &Request<Body>) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
         name == "X-Amz-Expires" && value.parse::<u64>().is_ok_and(|s| s > WEEK)
     })
+}
+
+/// Puts the request's id into an error's text, from where clients take it.
+fn name_request(mut response: Response<Body>, id: &str) -> Response<Body> {
+    if response.status().is_success() {
+        return response;
+    }
+    let text = response.body().bytes();
+    if let Some(head) = text.as_deref().and_then(|text| text.strip_suffix(b"</Error>")) {
+        let named = [head, b"<RequestId>", id.as_bytes(), b"</RequestId></Error>"].concat();
+        response.headers_mut().remove(CONTENT_LENGTH);
+        *response.body_mut() = Body::from(named);
+    }
+    response
 }
 
 impl Failure {

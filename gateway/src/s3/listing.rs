@@ -41,7 +41,7 @@ impl CofferS3 {
             name: Some(input.bucket),
             prefix: Some(encoder.encode(input.prefix.unwrap_or_default())),
             marker: Some(encoder.encode(input.marker.unwrap_or_default())),
-            delimiter: input.delimiter.map(|d| encoder.encode(d)),
+            delimiter: input.delimiter.filter(|d| !d.is_empty()).map(|d| encoder.encode(d)),
             max_keys: i32::try_from(limit).ok(),
             is_truncated: Some(truncated),
             next_marker: next,
@@ -55,9 +55,9 @@ impl CofferS3 {
     pub(super) async fn list_v2(&self, input: ListObjectsV2Input) -> S3Result<ListObjectsV2Output> {
         let encoder = Encoder::new(input.encoding_type.as_ref())?;
         let after = match (&input.continuation_token, &input.start_after) {
-            (Some(token), _) => Some(read_token(token)?),
-            (None, Some(start)) if !start.is_empty() => Some(After::Key(start.clone())),
-            (None, _) => None,
+            (Some(token), _) if !token.is_empty() => Some(read_token(token)?),
+            (_, Some(start)) if !start.is_empty() => Some(After::Key(start.clone())),
+            _ => None,
         };
         let limit = max_keys(input.max_keys)?;
         let query = ListQuery {
@@ -72,7 +72,7 @@ impl CofferS3 {
         Ok(ListObjectsV2Output {
             name: Some(input.bucket),
             prefix: Some(encoder.encode(input.prefix.unwrap_or_default())),
-            delimiter: input.delimiter.map(|d| encoder.encode(d)),
+            delimiter: input.delimiter.filter(|d| !d.is_empty()).map(|d| encoder.encode(d)),
             start_after: input.start_after.map(|s| encoder.encode(s)),
             max_keys: i32::try_from(limit).ok(),
             key_count: i32::try_from(contents.len() + common_prefixes.len()).ok(),
