@@ -79,21 +79,26 @@ pub struct Grant {
     /// Only keys with this prefix; any key if `None`.
     #[serde(default)]
     pub prefix: Option<String>,
+    /// Only buckets that the holder owns, having made them.
+    #[serde(default)]
+    pub owned: bool,
 }
 
 impl Grant {
     /// Everything, everywhere.
     pub fn root() -> Self {
-        Self { verbs: Verb::ALL.to_vec(), bucket: None, prefix: None }
+        Self { verbs: Verb::ALL.to_vec(), bucket: None, prefix: None, owned: false }
     }
 
-    /// Whether this grant allows `verb` on `target`.
-    pub fn allows(&self, verb: Verb, target: Target<'_>) -> bool {
+    /// Whether this grant allows `verb` on `target`. `owner`: whether its holder owns the bucket,
+    /// or will, having made it.
+    pub fn allows(&self, verb: Verb, target: Target<'_>, owner: bool) -> bool {
         let bucket_fits = |b: &BucketName| self.bucket.as_ref().is_none_or(|own| own == b);
         let within = |key: &str| self.prefix.as_deref().is_none_or(|p| key.starts_with(p));
         self.verbs.contains(&verb)
+            && (owner || !self.owned)
             && match target {
-                Target::Cluster => self.bucket.is_none() && self.prefix.is_none(),
+                Target::Cluster => self.bucket.is_none() && self.prefix.is_none() && !self.owned,
                 // A grant on a prefix lets its holder see that the bucket is there, not change it.
                 Target::Bucket(b) => {
                     bucket_fits(b) && (self.prefix.is_none() || verb != Verb::Admin)
@@ -118,6 +123,7 @@ mod tests {
             verbs: vec![Verb::Read, Verb::List, Verb::Admin],
             bucket: Some(a.clone()),
             prefix: Some("mnist/".into()),
+            owned: false,
         };
         let table = [
             (Verb::Read, Target::Object(&a, &inside), true),
@@ -133,11 +139,15 @@ mod tests {
             (Verb::Admin, Target::Cluster, false),
         ];
         for (verb, target, allowed) in table {
-            assert_eq!(grant.allows(verb, target), allowed, "{verb} {target:?}");
+            assert_eq!(grant.allows(verb, target, false), allowed, "{verb} {target:?}");
         }
+        let own = Grant { owned: true, ..Grant::root() };
         for verb in Verb::ALL {
-            assert!(Grant::root().allows(verb, Target::Cluster));
-            assert!(Grant::root().allows(verb, Target::Object(&b, &outside)));
+            assert!(Grant::root().allows(verb, Target::Cluster, false));
+            assert!(Grant::root().allows(verb, Target::Object(&b, &outside), false));
+            assert!(own.allows(verb, Target::Object(&b, &outside), true));
+            assert!(!own.allows(verb, Target::Object(&b, &outside), false));
+            assert!(!own.allows(verb, Target::Cluster, true));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::engine::keys::MasterKey;
 use crate::engine::nodes::NodeSet;
 use crate::engine::{Engine, EngineConfig};
 use crate::http::admin::{Names, TokenRoute};
+use crate::http::cors::CrossOrigin;
 use crate::http::front::{Front, Limits};
 use crate::http::health::{Health, Problem};
 use crate::http::tls::ServerTls;
@@ -130,7 +131,7 @@ impl Gateway {
         );
         let mut service = S3ServiceBuilder::new(s3);
         service.set_auth(keys.clone());
-        service.set_access(Access::new(keys.clone()));
+        service.set_access(Access::new(keys.clone(), catalog.clone()));
         service.set_route(TokenRoute::new(tokens.clone(), keys));
         service.set_validation(Names::default());
         service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_limits()))));
@@ -142,7 +143,9 @@ impl Gateway {
         let tls = ServerTls::load(&paths.file("gateway.pem"), &paths.file("gateway.key"))?;
         let limits = Limits { requests: settings.max_requests, ..Limits::default() };
         let health = readiness(engine.clone(), code.k());
-        let front = Front::new(service.build(), tokens, health, &limits, address.port());
+        let cross_origin = CrossOrigin::new(catalog.clone());
+        let port = address.port();
+        let front = Front::new(service.build(), tokens, health, cross_origin, &limits, port);
         let front = Arc::new(front);
         let server = Server::start(sockets, &tls, front).map_err(failed)?;
         let grace = Duration::from_secs(settings.garbage_grace_seconds);

@@ -125,7 +125,8 @@ async fn keys_and_tokens_get_the_right_codes_over_every_protocol() {
         assert!(narrow.head(&url("s3://data/mnist/0.tar")).await.is_ok());
         assert!(narrow.head(&url("s3://data/secret")).await.is_err());
         assert!(narrow.head(&url("s3://other/mnist/0.tar")).await.is_err());
-        assert_eq!(code(narrow.list_buckets().await), S3Code::AccessDenied);
+        let seen = narrow.list_buckets().await.unwrap();
+        assert_eq!(seen.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(), ["data"]);
         assert_eq!(code(narrow.create_bucket("mine").await), S3Code::AccessDenied);
         assert_eq!(code(narrow.delete(&url("s3://data/mnist/0.tar")).await), S3Code::AccessDenied);
         let denied = put(&narrow, "data", "mnist/1.tar").await.unwrap_err();

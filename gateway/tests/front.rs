@@ -52,7 +52,7 @@ async fn what_is_not_allowed_is_refused_with_the_codes_of_s3() {
     let foreign = Fixture::start().await.token(&[Verb::Read], 600);
     let truncated = good[..good.len() - 20].to_owned();
     let inside = "/data/mnist/1";
-    let table: [(&str, &str, &str, u16, &str); 15] = [
+    let table: [(&str, &str, &str, u16, &str); 17] = [
         ("GET", inside, &good, 200, ""),
         ("GET", "/data/other/1", &good, 403, "AccessDenied"),
         ("GET", "/data2/mnist/1", &good, 403, "AccessDenied"),
@@ -61,8 +61,11 @@ async fn what_is_not_allowed_is_refused_with_the_codes_of_s3() {
         ("GET", "/data?list-type=2&prefix=mnist%2Fa", &good, 200, ""),
         ("GET", "/data?list-type=2", &good, 403, "AccessDenied"),
         ("GET", "/data?list-type=2&prefix=mnist%2F&prefix=", &good, 400, "InvalidRequest"),
-        ("GET", "/", &good, 403, "AccessDenied"),
-        ("GET", "/data?policy", &good, 501, "NotImplemented"),
+        // Few knows no buckets; that it was asked is what counts.
+        ("GET", "/", &good, 501, "NotImplemented"),
+        ("GET", "/", "", 403, "AccessDenied"),
+        ("GET", "/data?policy", &good, 403, "AccessDenied"),
+        ("GET", "/data?replication", &good, 501, "NotImplemented"),
         ("GET", inside, &expired, 400, "ExpiredToken"),
         ("GET", inside, &foreign, 400, "InvalidToken"),
         ("GET", inside, &truncated, 400, "InvalidToken"),

@@ -1,118 +1,140 @@
-//! Identities, the one function that decides, and what each S3 operation needs.
+//! Whether a request may do what it asks. The one place that decides.
+//!
+//! What the bucket's policy denies is denied. Otherwise the caller's own grants or the policy must
+//! allow it; callers without credentials have only the policy. An access token may do what its
+//! grants say and what anyone may do: policies never give it more, since its holder may have
+//! narrowed it. Policies can keep everyone out but cluster administrators, who can always replace
+//! them.
 
+use super::context::{Asking, Facts};
+use super::identity::{self, Identity, caller};
 use super::keys::KeyRing;
-use super::token::Checks;
-pub use coffer_core::access::{Grant, Target, Verb};
-use coffer_core::ids::{BucketName, ObjectKey, TokenId};
-use http::Extensions;
+use super::operations::{self, Need, On};
+use crate::catalog::CatalogHandle;
+use crate::s3::acl;
+use crate::s3::errors::{s3, to_s3};
+use crate::s3::tags::read_tags;
+use coffer_core::access::Target;
+use coffer_core::bucket::policy::{Caller, Decision, Request};
+use coffer_core::bucket::{TagLimit, Tags};
+use coffer_core::catalog::records::BucketRecord;
+use coffer_core::catalog::{CatalogError, Scope};
+use coffer_core::ids::{BucketName, ObjectKey};
 use s3s::access::{S3Access, S3AccessContext};
+use s3s::dto::PutObjectTaggingInput;
 use s3s::path::S3Path;
-use s3s::{S3Error, S3ErrorCode, S3Result};
-use std::sync::{Arc, OnceLock};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 use std::time::SystemTime;
 
-/// Who asks, and what they may do. Put into each request's extensions once it is authenticated.
-#[derive(Debug)]
-pub struct Identity {
-    name: String,
-    grants: Vec<Grant>,
-    token: Option<(TokenId, Checks)>,
+/// What a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) bucket: &'a BucketName,
+    pub(crate) record: &'a BucketRecord,
+    /// The object; `None`: the bucket, or keys in it.
+    pub(crate) key: Option<&'a ObjectKey>,
+    /// The version of it that is named.
+    pub(crate) version: Option<&'a str>,
+    /// The tags that the request's body gives it.
+    pub(crate) tags: Option<&'a Tags>,
 }
 
-impl Identity {
-    pub(super) fn of_key(name: String, grants: Vec<Grant>) -> Self {
-        Self { name, grants, token: None }
+impl<'a> Subject<'a> {
+    /// A bucket.
+    pub(crate) fn bucket(bucket: &'a BucketName, record: &'a BucketRecord) -> Self {
+        Self { bucket, record, key: None, version: None, tags: None }
     }
 
-    pub(super) fn of_token(name: String, id: TokenId, grants: Vec<Grant>, checks: Checks) -> Self {
-        Self { name, grants, token: Some((id, checks)) }
-    }
-
-    /// The name, for the log.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The token's id, if it is a token.
-    pub fn token_id(&self) -> Option<TokenId> {
-        self.token.as_ref().map(|(id, _)| *id)
-    }
-
-    /// Whether the identity may do `verb` to `target` now.
-    pub fn may(&self, verb: Verb, target: Target<'_>) -> bool {
-        self.may_at(verb, target, SystemTime::now())
-    }
-
-    pub(super) fn may_at(&self, verb: Verb, target: Target<'_>, now: SystemTime) -> bool {
-        self.grants.iter().any(|g| g.allows(verb, target))
-            && self.token.as_ref().is_none_or(|(_, checks)| checks.hold(verb, target, now))
-    }
-
-    /// Whether the identity may do all that `grant` allows, so that it may hand it on. Only keys
-    /// may: what a token may do can depend on the request.
-    pub fn may_hand_on(&self, grant: &Grant) -> bool {
-        self.token.is_none()
-            && self.grants.iter().any(|own| {
-                grant.verbs.iter().all(|v| own.verbs.contains(v))
-                    && (own.bucket.is_none() || own.bucket == grant.bucket)
-                    && own.prefix.as_deref().is_none_or(|p| {
-                        grant.prefix.as_deref().is_some_and(|theirs| theirs.starts_with(p))
-                    })
-            })
+    /// An object, or the version of it that is named.
+    pub(crate) fn object(self, key: &'a ObjectKey, version: Option<&'a str>) -> Self {
+        Self { key: Some(key), version, ..self }
     }
 }
 
-/// Where a request's identity is left for whoever logs the request; put into its extensions.
-#[derive(Debug, Clone, Default)]
-pub struct Authenticated(Arc<OnceLock<Arc<Identity>>>);
-
-impl Authenticated {
-    /// Leaves the identity, once.
-    pub fn set(&self, identity: Arc<Identity>) {
-        let _ = self.0.set(identity);
-    }
-
-    /// The name of who asked, if that was found out.
-    pub fn name(&self) -> Option<String> {
-        self.0.get().map(|identity| identity.name.clone())
-    }
-}
-
-/// Leaves the identity of a signed request for the log.
-pub(crate) fn note(extensions: &Extensions, identity: &Arc<Identity>) {
-    if let Some(authenticated) = extensions.get::<Authenticated>() {
-        authenticated.set(identity.clone());
-    }
-}
-
-/// Who asks, if that was found out.
-pub(crate) fn caller(extensions: &Extensions) -> Option<&Identity> {
-    extensions.get::<Arc<Identity>>().map(|identity| &**identity)
-}
-
-/// Decides for the request whose extensions these are.
+/// Decides whether a request may do what `need` stands for.
 ///
 /// # Errors
-/// `AccessDenied`.
-pub fn check(extensions: &Extensions, verb: Verb, target: Target<'_>) -> S3Result<()> {
-    match extensions.get::<Arc<Identity>>() {
-        Some(identity) if identity.may(verb, target) => Ok(()),
-        _ => Err(denied()),
-    }
-}
-
-/// As [`check`], for an object that the request names beside its own: the source of a copy, a line
-/// of a multi-object delete.
-///
-/// # Errors
-/// `AccessDenied`.
-pub fn check_object(
-    extensions: &Extensions,
-    verb: Verb,
-    bucket: &BucketName,
-    key: &ObjectKey,
+/// `AccessDenied`; or the catalog's, if the policy asks for tags that can't be read.
+pub(crate) async fn check(
+    catalog: &CatalogHandle,
+    asking: &Asking<'_>,
+    need: Need,
+    subject: Subject<'_>,
 ) -> S3Result<()> {
-    check(extensions, verb, Target::Object(bucket, key))
+    let caller = caller(asking.extensions);
+    let record = subject.record;
+    let prefix = asking.query("prefix").unwrap_or_default();
+    let target = match (need.on, subject.key) {
+        (On::Listing, None) => Target::Prefix(subject.bucket, &prefix),
+        // To learn that a key is not there, one must be allowed to list it.
+        (On::Listing, Some(key)) => Target::Prefix(subject.bucket, key.as_str()),
+        (_, Some(key)) => Target::Object(subject.bucket, key),
+        (_, None) => Target::Bucket(subject.bucket),
+    };
+    let granted =
+        caller.is_some_and(|c| need.verbs.iter().any(|v| c.may(*v, target, Some(&record.owner))));
+    let Some(policy) = &record.settings.policy else {
+        return if granted { Ok(()) } else { Err(denied()) };
+    };
+    if need.on == On::Policy && caller.is_some_and(Identity::administers) {
+        return Ok(());
+    }
+    let existing = match subject.key {
+        Some(key) if policy.asks_for_existing_tags() => {
+            existing_tags(catalog, subject, key).await?
+        }
+        _ => Tags::default(),
+    };
+    let now = SystemTime::now();
+    let facts = Facts { asking, existing: &existing, from_body: subject.tags, now };
+    let key = subject.key.filter(|_| need.on != On::Listing).map(ObjectKey::as_str);
+    let judge = |caller, action| {
+        policy.evaluate(&Request { caller, action, bucket: subject.bucket, key, context: &facts })
+    };
+    let by_name = identity::in_policies(caller);
+    let action = need.action(subject.version);
+    let decision = judge(by_name, action);
+    let implied = implied(asking, need).any(|a| judge(by_name, a) == Decision::Deny);
+    if decision == Decision::Deny || implied {
+        return Err(denied());
+    }
+    let restricted = record.settings.public_access.is_some_and(|b| b.restrict_public_buckets);
+    let allowed = match caller {
+        _ if restricted && policy.is_public() => false,
+        Some(c) if c.token_id().is_some() => judge(Caller::Anonymous, action) == Decision::Allow,
+        _ => decision == Decision::Allow,
+    };
+    if granted || allowed { Ok(()) } else { Err(denied()) }
+}
+
+/// What a request does beside its action; it is enough that no policy denies it.
+fn implied(asking: &Asking<'_>, need: Need) -> impl Iterator<Item = &'static str> {
+    let writes = need.action == operations::WRITE.action;
+    let has = |name: &str| asking.headers.contains_key(name);
+    [
+        (has("x-amz-tagging"), "s3:PutObjectTagging"),
+        (has("x-amz-acl"), "s3:PutObjectAcl"),
+        (has("x-amz-object-lock-mode"), "s3:PutObjectRetention"),
+        (has("x-amz-object-lock-legal-hold"), "s3:PutObjectLegalHold"),
+    ]
+    .into_iter()
+    .filter(move |(there, _)| writes && *there)
+    .map(|(_, action)| action)
+}
+
+/// The tags of the object that a request is about; none if there is no such object.
+async fn existing_tags(
+    catalog: &CatalogHandle,
+    subject: Subject<'_>,
+    key: &ObjectKey,
+) -> S3Result<Tags> {
+    let Ok(name) = subject.version.map(str::parse).transpose() else { return Ok(Tags::default()) };
+    let scope = Scope::Object(subject.bucket, key);
+    match catalog.read(scope, |c| c.version(subject.bucket, key, name)).await {
+        Ok(version) => Ok(version.record.tags),
+        Err(error @ (CatalogError::Kv(_) | CatalogError::Stopped(_))) => Err(to_s3(error)),
+        Err(_) => Ok(Tags::default()),
+    }
 }
 
 /// What a client is told that may not do what it asks; the same in all cases.
@@ -120,65 +142,53 @@ pub fn denied() -> S3Error {
     S3Error::with_message(S3ErrorCode::AccessDenied, "Access Denied".to_owned())
 }
 
-/// What an operation is done to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum On {
-    Cluster,
-    Bucket,
-    /// The keys that begin with the query's `prefix`.
-    Listing,
-    Object,
-}
-
-/// What an S3 operation needs: one of the verbs. Operations that are not here are denied.
-fn needs(operation: &str) -> Option<(&'static [Verb], On)> {
-    use Verb::{Admin, Delete, List, Read, Write};
-    Some(match operation {
-        "ListBuckets" => (&[List], On::Cluster),
-        "CreateBucket" | "DeleteBucket" => (&[Admin], On::Bucket),
-        "HeadBucket"
-        | "GetBucketLocation"
-        | "GetBucketVersioning"
-        | "GetObjectLockConfiguration"
-        | "GetBucketTagging" => (&[List, Read, Write], On::Bucket),
-        "PutBucketVersioning"
-        | "PutObjectLockConfiguration"
-        | "PutBucketTagging"
-        | "DeleteBucketTagging" => (&[Admin], On::Bucket),
-        "ListObjects" | "ListObjectsV2" | "ListObjectVersions" => (&[List], On::Listing),
-        "ListMultipartUploads" => (&[List, Write], On::Listing),
-        "GetObject" | "HeadObject" | "GetObjectTagging" | "GetObjectRetention"
-        | "GetObjectLegalHold" => (&[Read], On::Object),
-        "PutObject"
-        | "CopyObject"
-        | "CreateMultipartUpload"
-        | "UploadPart"
-        | "UploadPartCopy"
-        | "CompleteMultipartUpload"
-        | "AbortMultipartUpload"
-        | "ListParts"
-        | "PutObjectTagging"
-        | "DeleteObjectTagging"
-        | "PutObjectRetention"
-        | "PutObjectLegalHold" => (&[Write], On::Object),
-        "DeleteObject" => (&[Delete], On::Object),
-        // Each key is checked by itself; here only that there may be any.
-        "DeleteObjects" => (&[Delete], On::Bucket),
-        _ => return None,
-    })
-}
-
 /// The access check that `s3s` makes before it reads a request's input.
 #[derive(Debug, Clone)]
 pub struct Access {
     keys: KeyRing,
+    catalog: CatalogHandle,
 }
 
 impl Access {
-    /// Checks for the holders of these keys, and of tokens verified before.
-    pub fn new(keys: KeyRing) -> Self {
-        Self { keys }
+    /// Checks for the holders of these keys, of tokens verified before, and for anyone, by the
+    /// policies in the catalog.
+    pub fn new(keys: KeyRing, catalog: CatalogHandle) -> Self {
+        Self { keys, catalog }
     }
+
+    /// What is recorded of a bucket. Strangers do not learn which buckets there are.
+    async fn bucket(&self, asking: &Asking<'_>, name: &BucketName) -> S3Result<BucketRecord> {
+        match self.catalog.read(Scope::Bucket(name), |c| c.bucket(name)).await {
+            Ok(record) => Ok(record),
+            Err(CatalogError::NoSuchBucket) => {
+                let own = caller(asking.extensions);
+                let may_know = own.is_some_and(|c| c.may_see(name, Some(c.name())));
+                Err(if may_know { to_s3(CatalogError::NoSuchBucket) } else { denied() })
+            }
+            Err(error) => Err(to_s3(error)),
+        }
+    }
+
+    /// Checks an object that was not known before the body was read.
+    async fn check_late<T>(
+        &self,
+        req: &S3Request<T>,
+        need: Need,
+        (bucket, key, version): (&str, &str, Option<&str>),
+        tags: Tags,
+    ) -> S3Result<()> {
+        let asking = asking(req);
+        let bucket = name(bucket)?;
+        let key = ObjectKey::new(key).map_err(to_s3)?;
+        let record = self.bucket(&asking, &bucket).await?;
+        let subject = Subject::bucket(&bucket, &record).object(&key, version);
+        check(&self.catalog, &asking, need, Subject { tags: Some(&tags), ..subject }).await
+    }
+}
+
+/// A request whose input has been read.
+pub(crate) fn asking<T>(req: &S3Request<T>) -> Asking<'_> {
+    Asking { headers: &req.headers, uri: &req.uri, extensions: &req.extensions }
 }
 
 #[async_trait::async_trait]
@@ -187,91 +197,81 @@ impl S3Access for Access {
         // A signed request speaks for its key; any other for the token that came with it.
         if let Some(credentials) = cx.credentials() {
             let identity = self.keys.identity(&credentials.access_key).ok_or_else(denied)?;
-            note(cx.extensions_mut(), &identity);
+            identity::note(cx.extensions_mut(), &identity);
             cx.extensions_mut().insert(identity);
         }
-        let operation = cx.s3_op().name().to_owned();
-        let Some((verbs, on)) = needs(&operation) else {
-            let known = cx.extensions_mut().get::<Arc<Identity>>().is_some();
-            return Err(if known { not_implemented(&operation) } else { denied() });
+        // Lent out, so that the rest of the context can be read beside them.
+        let extensions = std::mem::take(cx.extensions_mut());
+        let asking = Asking { headers: cx.headers(), uri: cx.uri(), extensions: &extensions };
+        let outcome = self.check_operation(cx.s3_op().name(), cx.s3_path(), &asking).await;
+        *cx.extensions_mut() = extensions;
+        outcome
+    }
+
+    async fn put_object_tagging(&self, req: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
+        let input = &req.input;
+        let tags = read_tags(TagLimit::Object, input.tagging.tag_set.clone())?;
+        let object = (&*input.bucket, &*input.key, input.version_id.as_deref());
+        self.check_late(req, operations::TAG, object, tags).await
+    }
+}
+
+impl Access {
+    /// Checks what can be checked before the body is read.
+    async fn check_operation(
+        &self,
+        operation: &str,
+        path: &S3Path,
+        asking: &Asking<'_>,
+    ) -> S3Result<()> {
+        let caller = caller(asking.extensions);
+        let Some(need) = operations::needs(operation) else {
+            return Err(caller.map_or_else(denied, |_| not_implemented(operation)));
         };
-        let (bucket, key) = match cx.s3_path() {
+        let (bucket, key) = match path {
             S3Path::Root => (None, None),
             S3Path::Bucket { bucket } => (Some(name(bucket)?), None),
             S3Path::Object { bucket, key } => {
-                let key = ObjectKey::new(key.to_string()).map_err(crate::s3::errors::to_s3)?;
+                let key = ObjectKey::new(key.to_string()).map_err(to_s3)?;
                 (Some(name(bucket)?), Some(key))
             }
         };
-        let prefix = query_value(cx.uri().query(), "prefix");
-        let extensions = cx.extensions_mut();
-        let allowed = |target: Target<'_>| {
-            if verbs.iter().any(|v| check(extensions, *v, target).is_ok()) {
-                Ok(())
-            } else {
-                Err(denied())
+        let bucket = match (need.on, bucket) {
+            (On::Cluster, None) => return caller.map(|_| ()).ok_or_else(denied),
+            (On::NewBucket, Some(bucket)) => {
+                return caller.filter(|c| c.may_create(&bucket)).map(|_| ()).ok_or_else(denied);
             }
+            (On::Cluster | On::NewBucket, _) | (_, None) => return Err(denied()),
+            (_, Some(bucket)) => bucket,
         };
-        match (on, &bucket, &key) {
-            (On::Cluster, None, None) => allowed(Target::Cluster),
-            (On::Bucket, Some(bucket), None) => allowed(Target::Bucket(bucket)),
-            (On::Listing, Some(bucket), None) => allowed(Target::Prefix(bucket, &prefix)),
-            (On::Object, Some(bucket), Some(key)) => allowed(Target::Object(bucket, key)),
-            _ => Err(denied()),
+        if (need.on == On::Object) != key.is_some() && need.on != On::InBody {
+            return Err(denied());
         }
+        let record = self.bucket(asking, &bucket).await?;
+        if record.settings.public_access.is_some_and(|b| b.block_public_acls)
+            && asking.header("x-amz-acl").is_some_and(acl::is_public)
+        {
+            return Err(denied());
+        }
+        if need.on == On::InBody {
+            let open = record.settings.policy.is_some();
+            return if open || caller.is_some() { Ok(()) } else { Err(denied()) };
+        }
+        let version = asking.version();
+        let subject = match &key {
+            Some(key) => Subject::bucket(&bucket, &record).object(key, version.as_deref()),
+            None => Subject::bucket(&bucket, &record),
+        };
+        check(&self.catalog, asking, need, subject).await?;
+        acl::check_headers(asking.headers, &record)
     }
 }
 
 fn name(bucket: &str) -> S3Result<BucketName> {
-    BucketName::new(bucket).map_err(crate::s3::errors::to_s3)
+    BucketName::new(bucket).map_err(to_s3)
 }
 
 /// Someone who is known learns that there is no such operation; others learn nothing.
 fn not_implemented(operation: &str) -> S3Error {
-    S3Error::with_message(S3ErrorCode::NotImplemented, format!("{operation} is not supported."))
-}
-
-/// The value of a query parameter, decoded; empty if it is not there.
-fn query_value(query: Option<&str>, name: &str) -> String {
-    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_handed_on_is_never_more_than_what_is_held() {
-        let bucket = |b: &str| Some(BucketName::new(b).unwrap());
-        let grant = |verbs: &[Verb], b: &str, p: Option<&str>| Grant {
-            verbs: verbs.to_vec(),
-            bucket: if b.is_empty() { None } else { bucket(b) },
-            prefix: p.map(str::to_owned),
-        };
-        let holder = Identity::of_key(
-            "x".into(),
-            vec![grant(&[Verb::Read, Verb::List], "data", Some("a/"))],
-        );
-        assert!(holder.may_hand_on(&grant(&[Verb::Read], "data", Some("a/b"))));
-        assert!(!holder.may_hand_on(&grant(&[Verb::Read], "data", None)));
-        assert!(!holder.may_hand_on(&grant(&[Verb::Read], "", Some("a/"))));
-        assert!(!holder.may_hand_on(&grant(&[Verb::Write], "data", Some("a/"))));
-        let root = Identity::of_key("root".into(), vec![Grant::root()]);
-        assert!(root.may_hand_on(&Grant::root()));
-    }
-
-    #[test]
-    fn unknown_operations_need_more_than_anyone_has() {
-        assert!(needs("PutBucketPolicy").is_none());
-        assert!(needs("").is_none());
-    }
-
-    #[test]
-    fn query_values_are_decoded() {
-        assert_eq!(query_value(Some("list-type=2&prefix=a%2Fb+c"), "prefix"), "a/b c");
-        assert_eq!(query_value(None, "prefix"), "");
-    }
+    s3(S3ErrorCode::NotImplemented, format!("{operation} is not supported."))
 }

@@ -1,6 +1,6 @@
 //! Static access keys: a file of key pairs with what each may do.
 
-use super::access::Identity;
+use super::identity::Identity;
 use crate::setup::files::{self, FileError};
 use coffer_core::access::Grant;
 use s3s::auth::{S3Auth, SecretKey};

@@ -2,19 +2,25 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`identity`] | who asks, and what they may do by their own grants |
 //! | [`keys`] | static access keys, for SigV4 |
 //! | [`token`] | access tokens (biscuits), for `Authorization: Bearer` |
 //! | `appended` | what holders may append to a token |
-//! | [`access`] | identities, the one authorization function, and each S3 operation's needs |
+//! | [`access`] | the one authorization function |
+//! | `operations` | what each S3 operation needs |
+//! | `context` | what a bucket's policy may ask of a request |
 //!
-//! Deny by default: an operation that [`access`] does not list is denied, and so is a request
-//! without an identity.
+//! Deny by default: an operation that `operations` does not list is denied, and so is a request
+//! that neither its caller's grants nor the bucket's policy allow.
 
 pub mod access;
 mod appended;
+pub(crate) mod context;
+pub mod identity;
 pub mod keys;
+pub(crate) mod operations;
 pub mod token;
 
-pub use access::Identity;
+pub use identity::Identity;
 pub use keys::KeyRing;
 pub use token::Tokens;

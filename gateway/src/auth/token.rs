@@ -18,8 +18,8 @@
 //! For a listing, `key` is the prefix that is listed. A request must be within a grant of the first
 //! block and pass every check of every block.
 
-use super::access::Identity;
 use super::appended;
+use super::identity::Identity;
 use biscuit_auth::builder::{BiscuitBuilder, Fact, Term};
 use biscuit_auth::builder_ext::AuthorizerExt;
 use biscuit_auth::{Algorithm, AuthorizerBuilder, AuthorizerLimits, Biscuit, KeyPair, PrivateKey};
@@ -187,7 +187,7 @@ impl Authority {
         }
         let mut grants: BTreeMap<i64, Grant> = BTreeMap::new();
         for (i, verb) in verbs {
-            let empty = || Grant { verbs: Vec::new(), bucket: None, prefix: None };
+            let empty = || Grant { verbs: Vec::new(), bucket: None, prefix: None, owned: false };
             grants.entry(i).or_insert_with(empty).verbs.push(verb.parse().ok()?);
         }
         for (i, bucket) in buckets {

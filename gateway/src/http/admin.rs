@@ -1,6 +1,7 @@
 //! Requests that are not S3. They live under `/.coffer/`, which no bucket name can be.
 
-use crate::auth::access::{self, denied};
+use crate::auth::access::denied;
+use crate::auth::identity;
 use crate::auth::{Identity, KeyRing, Tokens};
 use crate::s3::errors::{s3, to_s3};
 use coffer_core::access::{Grant, Verb};
@@ -81,7 +82,7 @@ impl TokenRoute {
         match &request.credentials {
             Some(credentials) => {
                 let identity = self.keys.identity(&credentials.access_key)?;
-                access::note(&request.extensions, &identity);
+                identity::note(&request.extensions, &identity);
                 Some(identity)
             }
             None => request.extensions.get::<Arc<Identity>>().cloned(),
@@ -123,9 +124,13 @@ impl S3Route for TokenRoute {
         if wanted.verbs.is_empty() {
             return Err(s3(S3ErrorCode::InvalidArgument, "verbs must name at least one verb."));
         }
-        let grant = Grant { verbs: wanted.verbs, bucket: wanted.bucket, prefix: wanted.prefix };
-        let admin = caller.may(Verb::Admin, coffer_core::access::Target::Cluster);
-        if !admin || !caller.may_hand_on(&grant) {
+        let grant = Grant {
+            verbs: wanted.verbs,
+            bucket: wanted.bucket,
+            prefix: wanted.prefix,
+            owned: false,
+        };
+        if !caller.administers() || !caller.may_hand_on(&grant) {
             return Err(denied());
         }
         let id = TokenId::from_bytes(random::array(&OsRandom).map_err(to_s3)?);

@@ -1,14 +1,14 @@
 //! What all requests pass, whichever protocol brought them.
 
 use super::body::{Arriving, Leaving};
+use super::cors::CrossOrigin;
+use super::failure::Failure;
 use super::health::Health;
 use super::log::Record;
-use crate::auth::access::{Authenticated, Identity};
+use crate::auth::identity::{Authenticated, Identity};
 use crate::auth::token::{TokenError, Tokens};
 use coffer_core::random::{self, OsRandom};
-use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Version};
 use s3s::Body;
 use s3s::service::S3Service;
@@ -42,13 +42,11 @@ pub struct Front {
     s3: S3Service,
     tokens: Arc<Tokens>,
     health: Health,
+    cross_origin: CrossOrigin,
     requests: Arc<Semaphore>,
     body_idle: Duration,
     alt_svc: Option<HeaderValue>,
 }
-
-/// An answer that is made here: status, S3 error code, message.
-struct Failure(StatusCode, &'static str, &'static str);
 
 const SLOW_DOWN: Failure = Failure(
     StatusCode::SERVICE_UNAVAILABLE,
@@ -89,11 +87,13 @@ const INTERNAL: Failure = Failure(
 );
 
 impl Front {
-    /// A front before `s3` that verifies `tokens` and tells clients that HTTP/3 is on `port`.
+    /// A front before `s3` that verifies `tokens`, answers browsers by the rules of
+    /// `cross_origin`, and tells clients that HTTP/3 is on `port`.
     pub fn new(
         s3: S3Service,
         tokens: Arc<Tokens>,
         health: Health,
+        cross_origin: CrossOrigin,
         limits: &Limits,
         port: u16,
     ) -> Self {
@@ -101,6 +101,7 @@ impl Front {
             s3,
             tokens,
             health,
+            cross_origin,
             requests: Arc::new(Semaphore::new(limits.requests)),
             body_idle: limits.body_idle,
             alt_svc: HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok(),
@@ -117,7 +118,7 @@ impl Front {
         let (mut response, permit) = match self.health(&request).await {
             Some(response) => (response, None),
             None => match self.requests.clone().try_acquire_owned() {
-                Ok(permit) => (self.serve(request, &id, &caller).await, Some(permit)),
+                Ok(permit) => (self.for_browsers(request, &id, &caller).await, Some(permit)),
                 Err(_) => (busy(&id), None),
             },
         };
@@ -152,6 +153,27 @@ impl Front {
         }
         *response.body_mut() = Body::from(format!("{}\n", problem.unwrap_or("ok")));
         Some(response)
+    }
+
+    /// Answers preflights, and lets pages read what they may.
+    async fn for_browsers(
+        &self,
+        request: Request<Body>,
+        id: &str,
+        caller: &Authenticated,
+    ) -> Response<Body> {
+        if *request.method() == Method::OPTIONS {
+            let mut response = Response::default();
+            match self.cross_origin.preflight(&request).await {
+                Ok(headers) => *response.headers_mut() = headers,
+                Err(failure) => response = failure.response(id),
+            }
+            return response;
+        }
+        let headers = self.cross_origin.actual(&request).await;
+        let mut response = self.serve(request, id, caller).await;
+        response.headers_mut().extend(headers);
+        response
     }
 
     async fn serve(
@@ -243,20 +265,6 @@ fn name_request(mut response: Response<Body>, id: &str) -> Response<Body> {
         *response.body_mut() = Body::from(named);
     }
     response
-}
-
-impl Failure {
-    fn response(&self, request_id: &str) -> Response<Body> {
-        let Self(status, code, message) = self;
-        let xml = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code>\
-             <Message>{message}</Message><RequestId>{request_id}</RequestId></Error>"
-        );
-        let mut response = Response::new(Body::from(xml));
-        *response.status_mut() = *status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-        response
-    }
 }
 
 fn busy(request_id: &str) -> Response<Body> {

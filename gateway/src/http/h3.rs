@@ -1,5 +1,6 @@
 //! HTTP/3 over QUIC.
 
+use super::connection::Connection;
 use super::front::Front;
 use super::tasks::Tasks;
 use super::tls::ServerTls;
@@ -93,7 +94,10 @@ async fn serve(
     front: Arc<Front>,
     tasks: Tasks,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let connection = h3_quinn::Connection::new(incoming.await?);
+    let connection = incoming.await?;
+    // QUIC has no older TLS.
+    let origin = Connection { peer: connection.remote_address().ip(), tls: "1.3" };
+    let connection = h3_quinn::Connection::new(connection);
     let mut connection =
         h3::server::builder().max_field_section_size(MAX_HEADERS).build(connection).await?;
     let requests = TaskTracker::new();
@@ -105,7 +109,7 @@ async fn serve(
         let Some(resolver) = resolver else { return Ok(()) };
         let front = front.clone();
         tasks.spawn(requests.track_future(async move {
-            if let Err(error) = answer(resolver, &front).await {
+            if let Err(error) = answer(resolver, &front, origin).await {
                 tracing::debug!(%error, "HTTP/3 request ended");
             }
         }));
@@ -128,6 +132,7 @@ async fn serve(
 async fn answer(
     resolver: RequestResolver<h3_quinn::Connection, Bytes>,
     front: &Front,
+    origin: Connection,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let arrival = async {
         let (request, stream) = resolver.resolve_request().await?;
@@ -141,7 +146,8 @@ async fn answer(
         let body = first.map_or_else(Body::empty, |first| request_body(first, receive));
         Ok::<_, StreamError>((request.map(|()| body), send))
     };
-    let (request, mut send) = tokio::time::timeout(HEADER_TIMEOUT, arrival).await??;
+    let (mut request, mut send) = tokio::time::timeout(HEADER_TIMEOUT, arrival).await??;
+    request.extensions_mut().insert(origin);
     let response = front.answer(request).await;
     send_response(&mut send, response).await
 }

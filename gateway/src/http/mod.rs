@@ -7,6 +7,9 @@
 //! | [`log`] | the access log |
 //! | [`health`] | whether requests have a chance |
 //! | [`admin`] | requests that are not S3: issuing tokens |
+//! | [`cors`] | which web pages may read the answers |
+//! | [`connection`] | what is known of where a request comes from |
+//! | `failure` | answers that are made without S3 |
 //! | `body` | bodies that stall are given up, answers are counted |
 //! | `linger` | what a client still sends when it has its answer is read for a while |
 //! | `tcp` | HTTP/1.1 and 2 |
@@ -15,6 +18,9 @@
 
 pub mod admin;
 mod body;
+pub mod connection;
+pub mod cors;
+pub(crate) mod failure;
 pub mod front;
 mod h3;
 pub mod health;

@@ -1,5 +1,6 @@
 //! HTTP/1.1 and HTTP/2 over TLS.
 
+use super::connection::Connection;
 use super::front::Front;
 use super::linger::Linger;
 use super::tasks::Tasks;
@@ -12,6 +13,7 @@ use hyper_util::server::conn::auto::Builder;
 use s3s::Body;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -83,10 +85,10 @@ impl Connections {
                 () = self.tasks.stopping() => return,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let connections = self.clone();
                     self.tasks.spawn(async move {
-                        connections.serve(stream).await;
+                        connections.serve(stream, peer.ip()).await;
                         drop(slot);
                     });
                 }
@@ -99,15 +101,21 @@ impl Connections {
         }
     }
 
-    async fn serve(&self, stream: TcpStream) {
+    async fn serve(&self, stream: TcpStream, peer: IpAddr) {
         // Answers are often smaller than a segment; waiting to fill one only delays them.
         let _ = stream.set_nodelay(true);
         let handshake = tokio::time::timeout(HANDSHAKE, self.tls.accept(Draining::new(stream)));
         let Ok(Ok(stream)) = handshake.await else { return };
+        let tls = match stream.get_ref().1.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "1.3",
+        };
+        let connection = Connection { peer, tls };
         let front = self.front.clone();
         let linger = self.linger.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let front = front.clone();
+            request.extensions_mut().insert(connection);
             let request = linger.watch(request);
             async move { Ok::<Response<Body>, Infallible>(front.answer(request).await) }
         });

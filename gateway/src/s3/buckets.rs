@@ -1,10 +1,13 @@
 //! Create, delete, head and list buckets.
 
+use super::acl;
 use super::errors::{s3, to_s3};
 use super::{CofferS3, convert, now_ms};
-use crate::auth::access;
+use crate::auth::access::denied;
+use crate::auth::identity;
 use coffer_core::bucket::{ObjectLock, Setting, Versioning};
-use coffer_core::catalog::{Command, Scope};
+use coffer_core::catalog::{CatalogError, Command, Scope};
+use coffer_core::ids::BucketName;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Result};
 
@@ -13,23 +16,43 @@ impl CofferS3 {
         &self,
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<CreateBucketOutput> {
-        let owner = access::caller(&req.extensions).map(|c| c.name().to_owned());
+        let owner = identity::caller(&req.extensions).map(|c| c.name().to_owned());
         let owner = owner.unwrap_or_default();
         let input = req.input;
-        let acl = input.acl.as_ref().is_some_and(|a| a.as_str() != BucketCannedACL::PRIVATE);
-        convert::refuse(acl, "An ACL other than private")?;
         let bucket = convert::bucket(&input.bucket)?;
         let mut record = self
             .master
-            .new_bucket(&bucket, self.settings.code, owner, now_ms(), self.engine.random())
+            .new_bucket(&bucket, self.settings.code, owner.clone(), now_ms(), self.engine.random())
             .map_err(to_s3)?;
+        let ownership = input.object_ownership.as_ref().map(acl::read_ownership).transpose()?;
+        record.settings.set(Setting::Ownership(ownership));
+        acl::check_headers(&req.headers, &record)?;
         if input.object_lock_enabled_for_bucket == Some(true) {
             record.settings.set(Setting::Versioning(Versioning::Enabled));
             record.settings.set(Setting::ObjectLock(ObjectLock::default()));
         }
         let location = format!("/{bucket}");
-        self.catalog.submit(Command::CreateBucket { bucket, record }).await.map_err(to_s3)?;
+        let command = Command::CreateBucket { bucket: bucket.clone(), record };
+        match self.catalog.submit(command).await {
+            Err(CatalogError::BucketExists) => self.bucket_taken(&bucket, &owner).await?,
+            outcome => outcome.map(|_| ()).map_err(to_s3)?,
+        }
         Ok(CreateBucketOutput { location: Some(location) })
+    }
+
+    /// What is told to someone who makes a bucket that is there. In its first region S3 tells the
+    /// owner that all is well, and changes nothing; tools rely on either.
+    async fn bucket_taken(&self, bucket: &BucketName, caller: &str) -> S3Result<()> {
+        let own = self.bucket_record(bucket).await?.owner == caller;
+        if own && self.settings.region == "us-east-1" {
+            return Ok(());
+        }
+        let (code, whose) = if own {
+            (S3ErrorCode::BucketAlreadyOwnedByYou, "and you own it")
+        } else {
+            (S3ErrorCode::BucketAlreadyExists, "and its name is taken")
+        };
+        Err(s3(code, format!("The bucket exists already, {whose}.")))
     }
 
     pub(super) async fn drop_bucket(
@@ -61,7 +84,12 @@ impl CofferS3 {
         Ok(GetBucketLocationOutput { location_constraint: constraint })
     }
 
-    pub(super) async fn all_buckets(&self, input: ListBucketsInput) -> S3Result<ListBucketsOutput> {
+    pub(super) async fn all_buckets(
+        &self,
+        req: S3Request<ListBucketsInput>,
+    ) -> S3Result<ListBucketsOutput> {
+        let caller = identity::caller(&req.extensions).ok_or_else(denied)?;
+        let input = req.input;
         let prefix = input.prefix.clone().unwrap_or_default();
         let after = input.continuation_token.unwrap_or_default();
         let limit = match input.max_buckets {
@@ -73,8 +101,10 @@ impl CofferS3 {
             }
         };
         let mut buckets = self.catalog.read(Scope::Hidden, |c| c.buckets()).await.map_err(to_s3)?;
-        buckets.retain(|(name, _)| {
-            name.as_str().starts_with(&prefix) && name.as_str() > after.as_str()
+        buckets.retain(|(name, record)| {
+            name.as_str().starts_with(&prefix)
+                && name.as_str() > after.as_str()
+                && caller.may_see(name, Some(&record.owner))
         });
         let more = buckets.len() > limit;
         buckets.truncate(limit);
@@ -90,8 +120,8 @@ impl CofferS3 {
         Ok(ListBucketsOutput {
             buckets: Some(buckets),
             continuation_token: next,
+            owner: Some(acl::owner(caller.name())),
             prefix: input.prefix,
-            ..ListBucketsOutput::default()
         })
     }
 

@@ -65,14 +65,6 @@ pub(super) fn refuse(given: bool, what: &str) -> S3Result<()> {
 macro_rules! refuse_unsupported {
     ($input:expr) => {{
         let i = &$input;
-        let private = s3s::dto::ObjectCannedACL::PRIVATE;
-        let owner = s3s::dto::ObjectCannedACL::BUCKET_OWNER_FULL_CONTROL;
-        let acl = i.acl.as_ref().is_some_and(|a| ![private, owner].contains(&a.as_str()));
-        let grants = i.grant_full_control.is_some()
-            || i.grant_read.is_some()
-            || i.grant_read_acp.is_some()
-            || i.grant_write_acp.is_some();
-        $crate::s3::convert::refuse(acl || grants, "An ACL other than private")?;
         $crate::s3::convert::refuse(i.sse_customer_algorithm.is_some(), "SSE-C")?;
         $crate::s3::convert::sse(i.server_side_encryption.as_ref(), i.ssekms_key_id.is_some())?;
         $crate::s3::convert::storage_class(i.storage_class.as_ref())?;

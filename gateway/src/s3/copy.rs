@@ -8,7 +8,9 @@ use super::errors::{s3, to_s3};
 use super::new_object::new_object;
 use super::put::{MAX_SINGLE_PUT, committed_version};
 use super::{CofferS3, OpenBucket, now_ms, shown_version};
-use crate::auth::access::{Verb, check_object};
+use crate::auth::access::{self, Subject};
+use crate::auth::context::Asking;
+use crate::auth::operations::READ;
 use crate::engine::keys::BucketKeys;
 use crate::engine::write::BodyError;
 use coffer_core::catalog::records::{ObjectVersion, PartRecord};
@@ -29,19 +31,20 @@ struct Source {
 
 impl CofferS3 {
     pub(super) async fn copy(&self, req: S3Request<CopyObjectInput>) -> S3Result<CopyObjectOutput> {
-        let mut input = req.input;
+        let S3Request { mut input, headers, uri, extensions, .. } = req;
+        let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         refuse_unsupported!(input);
         refuse(input.copy_source_sse_customer_algorithm.is_some(), "SSE-C")?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
-        let preconditions = preconditions_of(&req.headers)?;
+        let preconditions = preconditions_of(&headers)?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match.take(),
             if_none_match: input.copy_source_if_none_match.take(),
             if_modified_since: input.copy_source_if_modified_since.take(),
             if_unmodified_since: input.copy_source_if_unmodified_since.take(),
         };
-        let source = self.source(&req.extensions, &input.copy_source, &conditions).await?;
+        let source = self.source(&asking, &input.copy_source, &conditions).await?;
         let replace = input
             .metadata_directive
             .as_ref()
@@ -105,7 +108,8 @@ impl CofferS3 {
         &self,
         req: S3Request<UploadPartCopyInput>,
     ) -> S3Result<UploadPartCopyOutput> {
-        let input = req.input;
+        let S3Request { input, headers, uri, extensions, .. } = req;
+        let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         let ssec = input.sse_customer_algorithm.is_some()
             || input.copy_source_sse_customer_algorithm.is_some();
         refuse(ssec, "SSE-C")?;
@@ -123,7 +127,7 @@ impl CofferS3 {
             if_modified_since: input.copy_source_if_modified_since,
             if_unmodified_since: input.copy_source_if_unmodified_since,
         };
-        let source = self.source(&req.extensions, &input.copy_source, &conditions).await?;
+        let source = self.source(&asking, &input.copy_source, &conditions).await?;
         let span = copy_span(input.copy_source_range.as_deref(), source.version.record.size)?;
         if span.end - span.start > MAX_SINGLE_PUT {
             return Err(s3(S3ErrorCode::InvalidRequest, "A part has at most 5 GiB."));
@@ -151,7 +155,7 @@ impl CofferS3 {
     /// Looks the source up, once it is sure that the caller may read it.
     async fn source(
         &self,
-        extensions: &http::Extensions,
+        asking: &Asking<'_>,
         source: &CopySource,
         conditions: &ReadConditions,
     ) -> S3Result<Source> {
@@ -161,18 +165,22 @@ impl CofferS3 {
         let name = convert::version(version_id.as_deref())?;
         let bucket = convert::bucket(bucket)?;
         let key = convert::key(key)?;
-        check_object(extensions, Verb::Read, &bucket, &key)?;
+        let opened = self.open_bucket(&bucket).await?;
+        let subject = Subject::bucket(&bucket, &opened.record).object(&key, version_id.as_deref());
+        access::check(&self.catalog, asking, READ, subject).await?;
         let scope = Scope::Object(&bucket, &key);
         let find = self.catalog.read(scope, |c| c.version_with_manifest(&bucket, &key, name));
-        let (version, manifest) = find.await.map_err(|error| match error {
+        let (version, manifest) = match find.await {
+            Ok(found) => found,
             // What a read answers with MethodNotAllowed.
-            CatalogError::IsDeleteMarker(_) => {
-                s3(S3ErrorCode::InvalidRequest, "The source of a copy can't be a delete marker.")
+            Err(CatalogError::IsDeleteMarker(_)) => {
+                let message = "The source of a copy can't be a delete marker.";
+                return Err(s3(S3ErrorCode::InvalidRequest, message));
             }
-            error => to_s3(error),
-        })?;
+            Err(error) => return Err(self.missing(asking, &bucket, &key, error).await),
+        };
         conditions.check_copy(&version.record)?;
-        Ok(Source { bucket: self.open_bucket(&bucket).await?, version, manifest })
+        Ok(Source { bucket: opened, version, manifest })
     }
 
     /// Reads a span of the source and writes it as a new part of `target`.

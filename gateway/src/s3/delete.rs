@@ -4,12 +4,12 @@ use super::conditions::preconditions;
 use super::convert::{self, refuse};
 use super::errors::{s3, to_s3};
 use super::{CofferS3, now_ms};
-use crate::auth::access::{Verb, check, check_object};
-use coffer_core::access::Target;
+use crate::auth::access::{self, Subject};
+use crate::auth::context::Asking;
+use crate::auth::operations::{BYPASS, DELETE};
 use coffer_core::catalog::{Command, Outcome, Precondition};
 use coffer_core::ids::{BucketName, VersionId, VersionName};
 use futures::{StreamExt, stream};
-use http::Extensions;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Result};
 
@@ -36,7 +36,8 @@ impl CofferS3 {
         &self,
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<DeleteObjectOutput> {
-        let input = req.input;
+        let S3Request { input, headers, uri, extensions, .. } = req;
+        let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         refuse(input.mfa.is_some(), "MFA delete")?;
         let bucket = convert::bucket(&input.bucket)?;
         let bypass = input.bypass_governance_retention == Some(true);
@@ -47,7 +48,7 @@ impl CofferS3 {
                 input.if_match_size,
                 input.if_match_last_modified_time.as_ref(),
             )?,
-            bypass: bypass && may_bypass(&req.extensions, &bucket),
+            bypass: bypass && self.may_bypass(&asking, &bucket, &input.key).await?,
         };
         let deleted = self.delete_one(&bucket, &input.key, deletion).await?;
         Ok(DeleteObjectOutput {
@@ -55,6 +56,18 @@ impl CofferS3 {
             version_id: deleted.version,
             ..DeleteObjectOutput::default()
         })
+    }
+
+    /// Whether the caller may lift retention in governance mode.
+    pub(super) async fn may_bypass(
+        &self,
+        asking: &Asking<'_>,
+        bucket: &BucketName,
+        key: &str,
+    ) -> S3Result<bool> {
+        let (record, key) = (self.bucket_record(bucket).await?, convert::key(key)?);
+        let subject = Subject::bucket(bucket, &record).object(&key, None);
+        Ok(access::check(&self.catalog, asking, BYPASS, subject).await.is_ok())
     }
 
     async fn delete_one(
@@ -89,21 +102,26 @@ impl CofferS3 {
         &self,
         req: S3Request<DeleteObjectsInput>,
     ) -> S3Result<DeleteObjectsOutput> {
-        let input = req.input;
+        let S3Request { input, headers, uri, extensions, .. } = req;
+        let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         refuse(input.mfa.is_some(), "MFA delete")?;
         if input.delete.objects.is_empty() || input.delete.objects.len() > 1000 {
             let message = "A multi-object delete names between 1 and 1000 objects.";
             return Err(s3(S3ErrorCode::MalformedXML, message));
         }
         let bucket = convert::bucket(&input.bucket)?;
-        self.bucket_record(&bucket).await?;
-        let bypass =
-            input.bypass_governance_retention == Some(true) && may_bypass(&req.extensions, &bucket);
+        let record = self.bucket_record(&bucket).await?;
+        let bypass = input.bypass_governance_retention == Some(true);
         let quiet = input.delete.quiet == Some(true);
-        let (bucket, extensions) = (&bucket, &req.extensions);
+        let (bucket, record, asking) = (&bucket, &record, &asking);
         let delete = async |object: &ObjectIdentifier| {
             let version = convert::version(object.version_id.as_deref())?;
-            check_object(extensions, Verb::Delete, bucket, &convert::key(&object.key)?)?;
+            let key = convert::key(&object.key)?;
+            let subject =
+                Subject::bucket(bucket, record).object(&key, object.version_id.as_deref());
+            access::check(&self.catalog, asking, DELETE, subject).await?;
+            let bypass =
+                bypass && access::check(&self.catalog, asking, BYPASS, subject).await.is_ok();
             let preconditions = conditions(
                 object.e_tag.clone().map(etag_condition),
                 object.size,
@@ -170,9 +188,4 @@ fn conditions(
         conditions.push(Precondition::ModifiedSecond(convert::millis(time)? / 1000));
     }
     Ok(conditions)
-}
-
-/// Whether the caller may lift retention in governance mode.
-pub(super) fn may_bypass(extensions: &Extensions, bucket: &BucketName) -> bool {
-    check(extensions, Verb::Admin, Target::Bucket(bucket)).is_ok()
 }

@@ -5,6 +5,8 @@
 
 use crate::engine::fetch::ReadError;
 use crate::engine::write::{BodyError, WriteError};
+use coffer_core::bucket::cors::CorsError;
+use coffer_core::bucket::policy::PolicyError;
 use coffer_core::bucket::{SettingError, TagError};
 use coffer_core::catalog::CatalogError;
 use coffer_core::ids::{NameError, VersionName};
@@ -27,6 +29,13 @@ pub fn to_s3(error: impl S3Coded) -> S3Error {
 /// An S3 error with a message for the client.
 pub fn s3(code: S3ErrorCode, message: impl Into<String>) -> S3Error {
     S3Error::with_message(code, message.into())
+}
+
+/// An S3 error with a code that `s3s` does not know.
+pub fn custom(code: &'static str, status: StatusCode, message: &str) -> S3Error {
+    let mut error = s3(S3ErrorCode::Custom(code.into()), message);
+    error.set_status_code(status);
+    error
 }
 
 fn internal(error: &dyn std::fmt::Display) -> S3Error {
@@ -88,6 +97,22 @@ fn show_marker(error: &mut S3Error, marker: VersionName) {
 impl S3Coded for TagError {
     fn coded(self) -> S3Error {
         s3(S3ErrorCode::InvalidTag, sentence(&self))
+    }
+}
+
+impl S3Coded for PolicyError {
+    fn coded(self) -> S3Error {
+        s3(S3ErrorCode::MalformedPolicy, sentence(&self))
+    }
+}
+
+impl S3Coded for CorsError {
+    fn coded(self) -> S3Error {
+        let code = match &self {
+            Self::Count(_) => S3ErrorCode::MalformedXML,
+            Self::Method(_) | Self::Rule { .. } => S3ErrorCode::InvalidRequest,
+        };
+        s3(code, sentence(&self))
     }
 }
 

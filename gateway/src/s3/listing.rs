@@ -1,8 +1,7 @@
 //! List objects, v1 and v2: the same listing in two dresses.
 
-use super::CofferS3;
-use super::convert;
 use super::errors::{s3, to_s3};
+use super::{CofferS3, acl, convert};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use coffer_core::catalog::{After, ListEntry, ListQuery, Listing};
@@ -31,12 +30,12 @@ impl CofferS3 {
         };
         let limit = max_keys(input.max_keys)?;
         let query = ListQuery { prefix, delimiter, after, limit };
-        let listing = self.listing(&input.bucket, query).await?;
+        let (listing, owner) = self.listing(&input.bucket, query).await?;
         let truncated = listing.next.is_some();
         let next = listing.next.clone().map(|n| match n {
             After::Key(text) | After::Prefix(text) => encoder.encode(text),
         });
-        let (contents, common_prefixes) = split(listing, &encoder);
+        let (contents, common_prefixes) = split(listing, &encoder, Some(&owner));
         Ok(ListObjectsOutput {
             name: Some(input.bucket),
             prefix: Some(encoder.encode(input.prefix.unwrap_or_default())),
@@ -66,9 +65,10 @@ impl CofferS3 {
             after,
             limit,
         };
-        let listing = self.listing(&input.bucket, query).await?;
+        let (listing, owner) = self.listing(&input.bucket, query).await?;
+        let owner = Some(owner.as_str()).filter(|_| input.fetch_owner == Some(true));
         let next = listing.next.as_ref().map(write_token);
-        let (contents, common_prefixes) = split(listing, &encoder);
+        let (contents, common_prefixes) = split(listing, &encoder, owner);
         Ok(ListObjectsV2Output {
             name: Some(input.bucket),
             prefix: Some(encoder.encode(input.prefix.unwrap_or_default())),
@@ -86,9 +86,11 @@ impl CofferS3 {
         })
     }
 
-    async fn listing(&self, bucket: &str, query: ListQuery) -> S3Result<Listing> {
+    /// A listing, and who owns what is in it.
+    async fn listing(&self, bucket: &str, query: ListQuery) -> S3Result<(Listing, String)> {
         let bucket = convert::bucket(bucket)?;
-        self.catalog.list(bucket, move |c, b| c.list(b, &query)).await.map_err(to_s3)
+        let list = self.catalog.list(bucket, move |c, b| Ok((c.list(b, &query)?, c.bucket(b)?)));
+        list.await.map(|(listing, record)| (listing, record.owner)).map_err(to_s3)
     }
 }
 
@@ -120,7 +122,11 @@ impl Encoder {
     }
 }
 
-fn split(listing: Listing, encoder: &Encoder) -> (Vec<Object>, Vec<CommonPrefix>) {
+fn split(
+    listing: Listing,
+    encoder: &Encoder,
+    owner: Option<&str>,
+) -> (Vec<Object>, Vec<CommonPrefix>) {
     let mut objects = Vec::new();
     let mut prefixes = Vec::new();
     for entry in listing.entries {
@@ -131,6 +137,7 @@ fn split(listing: Listing, encoder: &Encoder) -> (Vec<Object>, Vec<CommonPrefix>
                 last_modified: Some(convert::timestamp(version.record.modified_ms)),
                 size: Some(convert::signed(version.record.size)),
                 storage_class: Some(ObjectStorageClass::from_static(ObjectStorageClass::STANDARD)),
+                owner: owner.map(acl::owner),
                 ..Object::default()
             }),
             ListEntry::CommonPrefix(prefix) => {

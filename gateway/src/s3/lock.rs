@@ -1,9 +1,9 @@
 //! An object's retention and legal hold.
 
-use super::delete::may_bypass;
 use super::errors::{s3, to_s3};
 use super::new_object::{mode_name, retention};
 use super::{CofferS3, convert};
+use crate::auth::context::Asking;
 use coffer_core::catalog::records::Lock;
 use coffer_core::catalog::{Amendment, CatalogError, Scope};
 use s3s::dto::*;
@@ -14,9 +14,11 @@ impl CofferS3 {
         &self,
         req: S3Request<PutObjectRetentionInput>,
     ) -> S3Result<PutObjectRetentionOutput> {
-        let input = req.input;
+        let S3Request { input, headers, uri, extensions, .. } = req;
+        let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
+        let bucket = convert::bucket(&input.bucket)?;
         let bypass = input.bypass_governance_retention == Some(true)
-            && may_bypass(&req.extensions, &convert::bucket(&input.bucket)?);
+            && self.may_bypass(&asking, &bucket, &input.key).await?;
         let asked = input.retention.unwrap_or_default();
         let retention = match (&asked.mode, &asked.retain_until_date) {
             (None, None) => None,

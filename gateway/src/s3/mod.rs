@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`buckets`] | create, delete, head, list buckets |
 //! | [`settings`] | a bucket's versioning, tags and Object Lock |
+//! | [`policy`], [`acl`], [`cors`] | who may do what, who owns what, which web pages may read |
 //! | [`put`], [`read`], [`delete`] | put, get and head, delete |
 //! | [`tags`], [`lock`] | an object's tags, retention and legal hold |
 //! | [`new_object`] | what all requests that make objects have in common |
@@ -18,17 +19,20 @@
 //! What is not supported is answered with `NotImplemented`: by `s3s` for whole operations, by
 //! [`convert::refuse`] for parameters that would change what an operation promises.
 
+pub mod acl;
 pub mod buckets;
 pub mod checksums;
 pub mod conditions;
 pub mod convert;
 pub mod copy;
+pub mod cors;
 pub mod delete;
 pub mod errors;
 pub mod listing;
 pub mod lock;
 pub mod multipart;
 pub mod new_object;
+pub mod policy;
 pub mod put;
 pub mod read;
 pub mod settings;
@@ -131,7 +135,7 @@ impl S3 for CofferS3 {
     }
 
     async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> Answer<ListBucketsOutput> {
-        self.all_buckets(req.input).await.map(S3Response::new)
+        self.all_buckets(req).await.map(S3Response::new)
     }
 
     async fn get_bucket_location(
@@ -146,11 +150,11 @@ impl S3 for CofferS3 {
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
-        self.get(req.input).await
+        self.get(req).await
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
-        self.head(req.input).await
+        self.head(req).await
     }
 
     async fn delete_object(&self, req: S3Request<DeleteObjectInput>) -> Answer<DeleteObjectOutput> {
@@ -325,5 +329,124 @@ impl S3 for CofferS3 {
         req: S3Request<ListObjectVersionsInput>,
     ) -> Answer<ListObjectVersionsOutput> {
         self.versions_in(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_policy(
+        &self,
+        req: S3Request<GetBucketPolicyInput>,
+    ) -> Answer<GetBucketPolicyOutput> {
+        self.policy(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_policy(
+        &self,
+        req: S3Request<PutBucketPolicyInput>,
+    ) -> Answer<PutBucketPolicyOutput> {
+        self.set_policy(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_bucket_policy(
+        &self,
+        req: S3Request<DeleteBucketPolicyInput>,
+    ) -> Answer<DeleteBucketPolicyOutput> {
+        self.drop_policy(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_policy_status(
+        &self,
+        req: S3Request<GetBucketPolicyStatusInput>,
+    ) -> Answer<GetBucketPolicyStatusOutput> {
+        self.policy_status(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_public_access_block(
+        &self,
+        req: S3Request<GetPublicAccessBlockInput>,
+    ) -> Answer<GetPublicAccessBlockOutput> {
+        self.public_access(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_public_access_block(
+        &self,
+        req: S3Request<PutPublicAccessBlockInput>,
+    ) -> Answer<PutPublicAccessBlockOutput> {
+        self.block_public_access(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_public_access_block(
+        &self,
+        req: S3Request<DeletePublicAccessBlockInput>,
+    ) -> Answer<DeletePublicAccessBlockOutput> {
+        self.unblock_public_access(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_ownership_controls(
+        &self,
+        req: S3Request<GetBucketOwnershipControlsInput>,
+    ) -> Answer<GetBucketOwnershipControlsOutput> {
+        self.ownership(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_ownership_controls(
+        &self,
+        req: S3Request<PutBucketOwnershipControlsInput>,
+    ) -> Answer<PutBucketOwnershipControlsOutput> {
+        self.set_ownership(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_bucket_ownership_controls(
+        &self,
+        req: S3Request<DeleteBucketOwnershipControlsInput>,
+    ) -> Answer<DeleteBucketOwnershipControlsOutput> {
+        self.unset_ownership(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_acl(
+        &self,
+        req: S3Request<GetBucketAclInput>,
+    ) -> Answer<GetBucketAclOutput> {
+        self.bucket_acl(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_acl(
+        &self,
+        req: S3Request<PutBucketAclInput>,
+    ) -> Answer<PutBucketAclOutput> {
+        self.set_bucket_acl(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_object_acl(
+        &self,
+        req: S3Request<GetObjectAclInput>,
+    ) -> Answer<GetObjectAclOutput> {
+        self.object_acl(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_object_acl(
+        &self,
+        req: S3Request<PutObjectAclInput>,
+    ) -> Answer<PutObjectAclOutput> {
+        self.set_object_acl(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_cors(
+        &self,
+        req: S3Request<GetBucketCorsInput>,
+    ) -> Answer<GetBucketCorsOutput> {
+        self.cors(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_cors(
+        &self,
+        req: S3Request<PutBucketCorsInput>,
+    ) -> Answer<PutBucketCorsOutput> {
+        self.set_cors(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_bucket_cors(
+        &self,
+        req: S3Request<DeleteBucketCorsInput>,
+    ) -> Answer<DeleteBucketCorsOutput> {
+        self.drop_cors(req.input).await.map(S3Response::new)
     }
 }

@@ -6,7 +6,7 @@ use super::convert::{self, refuse, refuse_unsupported};
 use super::errors::{s3, to_s3};
 use super::new_object::new_object;
 use super::put::{body_length, check_length, committed_version};
-use super::{CofferS3, now_ms};
+use super::{CofferS3, acl, now_ms};
 use coffer_core::catalog::records::{PartRecord, UploadRecord};
 use coffer_core::catalog::{Command, Outcome, Scope};
 use coffer_core::ids::{PartNumber, UploadId, VersionId};
@@ -144,11 +144,11 @@ impl CofferS3 {
         let upload = convert::upload_id(&input.upload_id)?;
         let limit = page_size(input.max_parts)?;
         let after = input.part_number_marker.unwrap_or(0);
-        let all = self
+        let (all, owner) = self
             .catalog
             .read(Scope::Hidden, |c| {
                 c.upload(&bucket, &key, upload)?;
-                c.parts(upload)
+                Ok((c.parts(upload)?, c.bucket(&bucket)?.owner))
             })
             .await
             .map_err(to_s3)?;
@@ -178,6 +178,7 @@ impl CofferS3 {
             part_number_marker: Some(after),
             next_part_number_marker: parts.last().and_then(|p| p.part_number),
             is_truncated: Some(truncated),
+            owner: Some(acl::owner(&owner)),
             parts: Some(parts),
             ..ListPartsOutput::default()
         })

@@ -7,15 +7,19 @@ use super::errors::{s3, to_s3};
 use super::lock::hold_status;
 use super::new_object::mode_name;
 use super::{Answer, CofferS3, shown_version};
-use coffer_core::catalog::Scope;
+use crate::auth::access::{self, Subject};
+use crate::auth::context::Asking;
+use crate::auth::operations::LIST;
 use coffer_core::catalog::records::ObjectRecord;
+use coffer_core::catalog::{CatalogError, Scope};
+use coffer_core::ids::{BucketName, ObjectKey};
 use coffer_core::manifest::{self, Manifest};
 use futures::TryStreamExt;
 use http::StatusCode;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::dto::*;
-use s3s::{Body, S3Error, S3ErrorCode, S3Response, S3Result};
+use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use std::ops::Range as Bytes64;
 
 /// Checks the conditions of a GET or HEAD and finds the span of bytes that it is about.
@@ -63,14 +67,19 @@ macro_rules! describe {
 }
 
 impl CofferS3 {
-    pub(super) async fn get(&self, input: GetObjectInput) -> Answer<GetObjectOutput> {
+    pub(super) async fn get(&self, req: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
+        let S3Request { input, headers, uri, extensions, .. } = req;
+        let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         refuse(input.sse_customer_algorithm.is_some(), "SSE-C")?;
         let name = convert::version(input.version_id.as_deref())?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
         let scope = Scope::Object(&bucket, &key);
         let find = self.catalog.read(scope, |c| c.version_with_manifest(&bucket, &key, name));
-        let (version, manifest) = find.await.map_err(to_s3)?;
+        let (version, manifest) = match find.await {
+            Ok(found) => found,
+            Err(error) => return Err(self.missing(&asking, &bucket, &key, error).await),
+        };
         let span = readable_span!(input, &version.record, &manifest)?;
         let opened = self.open_bucket(&bucket).await?;
 
@@ -89,20 +98,25 @@ impl CofferS3 {
         Ok(response)
     }
 
-    pub(super) async fn head(&self, input: HeadObjectInput) -> Answer<HeadObjectOutput> {
+    pub(super) async fn head(&self, req: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
+        let S3Request { input, headers, uri, extensions, .. } = req;
+        let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         refuse(input.sse_customer_algorithm.is_some(), "SSE-C")?;
         let name = convert::version(input.version_id.as_deref())?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
         let scope = Scope::Object(&bucket, &key);
         // Only a part's span needs the manifest.
-        let (version, manifest) = if input.part_number.is_some() {
+        let found = if input.part_number.is_some() {
             self.catalog.read(scope, |c| c.version_with_manifest(&bucket, &key, name)).await
         } else {
             let version = self.catalog.read(scope, |c| c.version(&bucket, &key, name)).await;
             version.map(|version| (version, Manifest { parts: Vec::new() }))
-        }
-        .map_err(to_s3)?;
+        };
+        let (version, manifest) = match found {
+            Ok(found) => found,
+            Err(error) => return Err(self.missing(&asking, &bucket, &key, error).await),
+        };
         let span = readable_span!(input, &version.record, &manifest)?;
         let record = self.bucket_record(&bucket).await?;
         let mut output = HeadObjectOutput::default();
@@ -110,6 +124,29 @@ impl CofferS3 {
         let mut response = S3Response::new(output);
         response.status = (!span.whole).then_some(StatusCode::PARTIAL_CONTENT);
         Ok(response)
+    }
+
+    /// Why an object can't be read. That there is none is only told to those who may list it.
+    pub(super) async fn missing(
+        &self,
+        asking: &Asking<'_>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        error: CatalogError,
+    ) -> S3Error {
+        if let CatalogError::NoSuchKey | CatalogError::NoSuchVersion | CatalogError::Deleted(_) =
+            error
+        {
+            let record = match self.bucket_record(bucket).await {
+                Ok(record) => record,
+                Err(error) => return error,
+            };
+            let subject = Subject::bucket(bucket, &record).object(key, None);
+            if let Err(denied) = access::check(&self.catalog, asking, LIST, subject).await {
+                return denied;
+            }
+        }
+        to_s3(error)
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn tag_set(tags: &Tags) -> TagSet {
 }
 
 /// Tags out of S3's type.
-pub(super) fn read_tags(limit: TagLimit, tags: TagSet) -> S3Result<Tags> {
+pub(crate) fn read_tags(limit: TagLimit, tags: TagSet) -> S3Result<Tags> {
     let pairs = tags.into_iter().map(|t| (t.key.unwrap_or_default(), t.value.unwrap_or_default()));
     Tags::new(limit, pairs).map_err(to_s3)
 }

@@ -2,7 +2,7 @@
 
 use super::errors::to_s3;
 use super::listing::{Encoder, max_keys};
-use super::{CofferS3, convert};
+use super::{CofferS3, acl, convert};
 use coffer_core::catalog::records::VersionState;
 use coffer_core::catalog::{AfterVersion, VersionEntry, VersionQuery};
 use s3s::S3Result;
@@ -28,8 +28,10 @@ impl CofferS3 {
         };
         let query = VersionQuery { prefix, delimiter, after, limit };
         let bucket = convert::bucket(&input.bucket)?;
-        let listing = self.catalog.list(bucket, move |c, b| c.list_versions(b, &query));
-        let listing = listing.await.map_err(to_s3)?;
+        let list = self
+            .catalog
+            .list(bucket, move |c, b| Ok((c.list_versions(b, &query)?, c.bucket(b)?.owner)));
+        let (listing, owner) = list.await.map_err(to_s3)?;
         let (next_key, next_version) = match listing.next {
             None => (None, None),
             Some(AfterVersion::Key(key) | AfterVersion::Prefix(key)) => (Some(key), None),
@@ -49,13 +51,13 @@ impl CofferS3 {
             ..ListObjectVersionsOutput::default()
         };
         for entry in listing.entries {
-            add(&mut output, entry, &encoder);
+            add(&mut output, entry, &encoder, &owner);
         }
         Ok(output)
     }
 }
 
-fn add(output: &mut ListObjectVersionsOutput, entry: VersionEntry, encoder: &Encoder) {
+fn add(output: &mut ListObjectVersionsOutput, entry: VersionEntry, encoder: &Encoder, owner: &str) {
     let (key, version, is_latest) = match entry {
         VersionEntry::Version { key, version, is_latest } => (key, version, is_latest),
         VersionEntry::CommonPrefix(prefix) => {
@@ -65,6 +67,7 @@ fn add(output: &mut ListObjectVersionsOutput, entry: VersionEntry, encoder: &Enc
     };
     let version_id = Some(version.name().to_string());
     let key = Some(encoder.encode(key.into()));
+    let owner = Some(acl::owner(owner));
     match version.state {
         VersionState::Object(record) => {
             output.versions.get_or_insert_default().push(ObjectVersion {
@@ -74,6 +77,7 @@ fn add(output: &mut ListObjectVersionsOutput, entry: VersionEntry, encoder: &Enc
                 e_tag: Some(convert::etag(record.etag)),
                 last_modified: Some(convert::timestamp(record.modified_ms)),
                 size: Some(convert::signed(record.size)),
+                owner,
                 storage_class: Some(ObjectVersionStorageClass::from_static(
                     ObjectVersionStorageClass::STANDARD,
                 )),
@@ -86,7 +90,7 @@ fn add(output: &mut ListObjectVersionsOutput, entry: VersionEntry, encoder: &Enc
                 version_id,
                 is_latest: Some(is_latest),
                 last_modified: Some(convert::timestamp(marker.modified_ms)),
-                ..DeleteMarkerEntry::default()
+                owner,
             });
         }
     }

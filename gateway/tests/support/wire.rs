@@ -4,11 +4,18 @@
 
 use bytes::{Buf, Bytes};
 use coffer_core::access::{Grant, Verb};
+use coffer_core::bucket::BucketSettings;
+use coffer_core::catalog::Command;
+use coffer_core::catalog::records::BucketRecord;
+use coffer_core::erasure::Code;
 use coffer_core::ids::{BucketName, TokenId};
+use coffer_core::seal::Key;
 use coffer_gateway::auth::access::Access;
 use coffer_gateway::auth::keys::{AccessKey, KeyRing, Secret};
 use coffer_gateway::auth::token::Tokens;
+use coffer_gateway::catalog::CatalogHandle;
 use coffer_gateway::http::admin::{Names, TokenRoute};
+use coffer_gateway::http::cors::CrossOrigin;
 use coffer_gateway::http::front::{Front, Limits};
 use coffer_gateway::http::health::Health;
 use coffer_gateway::http::tls::ServerTls;
@@ -29,6 +36,7 @@ use s3s::dto::{
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3, S3Request, S3Response, S3Result};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
@@ -110,6 +118,23 @@ impl Answer {
     }
 }
 
+/// A catalog in which there are the buckets `data` and `data2`.
+async fn catalog(path: &Path) -> CatalogHandle {
+    let catalog = CatalogHandle::open(path, &Key::from_bytes([7; 32])).unwrap();
+    for bucket in ["data", "data2"] {
+        let record = BucketRecord {
+            created_ms: 0,
+            wrapped_key: Vec::new(),
+            code: Code::DEFAULT,
+            owner: "root".into(),
+            settings: BucketSettings::default(),
+        };
+        let bucket = BucketName::new(bucket).unwrap();
+        catalog.submit(Command::CreateBucket { bucket, record }).await.unwrap();
+    }
+    catalog
+}
+
 impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::start_with(Limits::default(), Health::new(|| Box::pin(async { None }))).await
@@ -132,14 +157,17 @@ impl Fixture {
         }])
         .unwrap();
         let tokens = Arc::new(Tokens::from_hex(&Tokens::new_key()).unwrap());
+        let catalog = catalog(&dir.path().join("catalog")).await;
         let mut service = S3ServiceBuilder::new(Few);
         service.set_auth(keys.clone());
-        service.set_access(Access::new(keys.clone()));
+        service.set_access(Access::new(keys.clone(), catalog.clone()));
         service.set_route(TokenRoute::new(tokens.clone(), keys));
         service.set_validation(Names::default());
         let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = sockets.address();
-        let front = Front::new(service.build(), tokens.clone(), health, &limits, address.port());
+        let cross_origin = CrossOrigin::new(catalog);
+        let (service, port) = (service.build(), address.port());
+        let front = Front::new(service, tokens.clone(), health, cross_origin, &limits, port);
         let tls = ServerTls::load(&pem, &key).unwrap();
         let server = Server::start(sockets, &tls, Arc::new(front)).unwrap();
         Self { tokens, address, dir, server: Some(server) }
@@ -158,6 +186,7 @@ impl Fixture {
             verbs: verbs.to_vec(),
             bucket: Some(BucketName::new("data").unwrap()),
             prefix: Some("mnist/".into()),
+            owned: false,
         };
         let expires = now.checked_add_signed(ttl).unwrap();
         self.tokens.issue(TokenId::from_bytes([3; 16]), "tester", &[grant], expires).unwrap()

@@ -16,6 +16,7 @@ fn grant(verbs: &[Verb]) -> Grant {
         verbs: verbs.to_vec(),
         bucket: Some(BucketName::new("data").unwrap()),
         prefix: Some("mnist/".into()),
+        owned: false,
     }
 }
 
@@ -32,10 +33,10 @@ fn a_token_allows_what_it_grants_until_it_expires() {
     let (data, other) = (BucketName::new("data").unwrap(), BucketName::new("other").unwrap());
     let (inside, outside) =
         (ObjectKey::new("mnist/0.tar").unwrap(), ObjectKey::new("secret").unwrap());
-    assert!(identity.may_at(Verb::Read, Target::Object(&data, &inside), at(999)));
-    assert!(!identity.may_at(Verb::Read, Target::Object(&data, &outside), at(999)));
-    assert!(!identity.may_at(Verb::Read, Target::Object(&other, &inside), at(999)));
-    assert!(!identity.may_at(Verb::Write, Target::Object(&data, &inside), at(999)));
+    assert!(identity.may_at(Verb::Read, Target::Object(&data, &inside), None, at(999)));
+    assert!(!identity.may_at(Verb::Read, Target::Object(&data, &outside), None, at(999)));
+    assert!(!identity.may_at(Verb::Read, Target::Object(&other, &inside), None, at(999)));
+    assert!(!identity.may_at(Verb::Write, Target::Object(&data, &inside), None, at(999)));
     assert_eq!(tokens.verify(&token, at(1000)).err(), Some(TokenError::Expired));
     assert_eq!(identity.name(), "trainer");
 }
@@ -53,7 +54,7 @@ fn appended_blocks_narrow_and_never_widen() {
     let (train, test) =
         (ObjectKey::new("mnist/train/0").unwrap(), ObjectKey::new("mnist/test/0").unwrap());
     let may = |token: &str, verb, target| {
-        tokens.verify(token, at(10)).unwrap().may_at(verb, target, at(10))
+        tokens.verify(token, at(10)).unwrap().may_at(verb, target, None, at(10))
     };
 
     let narrowed = append(r#"check if key($k), $k.starts_with("mnist/train/")"#);
@@ -107,7 +108,7 @@ fn tokens_allow_what_their_grants_allow_and_less_when_narrowed() {
         for bucket in [None, Some(buckets[0].clone())] {
             for prefix in [None, Some("mnist/".to_owned())] {
                 let verbs = verbs.clone();
-                grants.push(Grant { verbs, bucket: bucket.clone(), prefix });
+                grants.push(Grant { verbs, bucket: bucket.clone(), prefix, owned: false });
             }
         }
     }
@@ -129,10 +130,14 @@ fn tokens_allow_what_their_grants_allow_and_less_when_narrowed() {
         });
         for verb in Verb::ALL {
             for target in &targets {
-                let allowed = grant.allows(verb, *target);
-                assert_eq!(whole.may_at(verb, *target, at(10)), allowed, "{grant:?} {target:?}");
+                let allowed = grant.allows(verb, *target, false);
+                assert_eq!(
+                    whole.may_at(verb, *target, None, at(10)),
+                    allowed,
+                    "{grant:?} {target:?}"
+                );
                 for less in &narrow {
-                    assert!(!less.may_at(verb, *target, at(10)) || allowed);
+                    assert!(!less.may_at(verb, *target, None, at(10)) || allowed);
                 }
             }
         }
