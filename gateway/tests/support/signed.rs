@@ -49,6 +49,14 @@ impl Signed {
         Self { client: Client::with_options(profile, options).unwrap() }
     }
 
+    /// The same for someone else.
+    pub(crate) fn speaking_for(&self, credentials: Credentials) -> Self {
+        let mut profile = self.client.profile().clone();
+        profile.credentials = credentials;
+        let options = ClientOptions { retry: RetryPolicy::none(), ..ClientOptions::default() };
+        Self { client: Client::with_options(profile, options).unwrap() }
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -70,17 +78,23 @@ impl Signed {
             request = request.header(*name, value);
         }
         let mut request: HttpRequest = request.body(extras.body.into()).unwrap();
-        let Credentials::AccessKey { id, secret, .. } = &profile.credentials else {
-            panic!("the profile has no key");
-        };
-        let credential = AwsCredential {
-            key_id: id.clone(),
-            secret_key: secret.expose().to_owned(),
-            token: None,
-        };
-        AwsAuthorizer::new(&credential, "s3", &profile.region)
-            .try_authorize(&mut request, None)
-            .unwrap();
+        match &profile.credentials {
+            Credentials::AccessKey { id, secret, .. } => {
+                let credential = AwsCredential {
+                    key_id: id.clone(),
+                    secret_key: secret.expose().to_owned(),
+                    token: None,
+                };
+                AwsAuthorizer::new(&credential, "s3", &profile.region)
+                    .try_authorize(&mut request, None)
+                    .unwrap();
+            }
+            Credentials::Token(token) => {
+                let bearer = format!("Bearer {}", token.expose()).parse().unwrap();
+                request.headers_mut().insert("authorization", bearer);
+            }
+            Credentials::Anonymous => {}
+        }
         let exchange = async {
             let response = self.client.transport().send(request).await?;
             let (status, headers) = (response.status(), response.headers().clone());
