@@ -127,7 +127,7 @@ impl Gateway {
             engine.clone(),
             catalog.clone(),
             MasterKey::new(&master),
-            Settings { code, region: settings.region.clone() },
+            Settings { code, region: settings.region.clone(), kms_keys: settings.kms_keys.clone() },
         );
         let mut service = S3ServiceBuilder::new(s3);
         service.set_auth(keys.clone());

@@ -57,6 +57,13 @@ impl Key {
         Self(*blake3::keyed_hash(&self.0, purpose.as_bytes()).as_bytes())
     }
 
+    /// A key for one of many named purposes of a kind, one-way from this one.
+    #[must_use]
+    pub fn derive_named(&self, kind: &'static str, name: &str) -> Self {
+        // The kind's own key keeps kinds apart, whatever the names.
+        Self(*blake3::keyed_hash(&self.derive(kind).0, name.as_bytes()).as_bytes())
+    }
+
     /// The key's public name.
     pub fn id(&self) -> KeyId {
         let full = blake3::keyed_hash(&self.0, b"coffer key id v1");
@@ -110,6 +117,8 @@ mod tests {
         assert_ne!(key.derive("a"), key.derive("b"));
         assert_ne!(key.derive("a"), key);
         assert_eq!(key.derive("a"), key.derive("a"));
+        assert_ne!(key.derive_named("a", "b"), key.derive_named("a", "c"));
+        assert_ne!(key.derive_named("a", "bc"), key.derive_named("ab", "c"));
     }
 
     #[test]

@@ -62,8 +62,27 @@ impl Promised {
 
     /// A hasher for the algorithms that were promised.
     pub(super) fn hasher(&self) -> Hasher {
-        let names = self.values.iter().map(|(a, _)| *a).chain(self.trailing.iter().copied());
-        hasher_for(names)
+        hasher_for(self.algorithms())
+    }
+
+    /// A hasher for a part of an upload that was begun with `algorithm`.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when the part promises another algorithm.
+    pub(super) fn part_hasher(&self, algorithm: Option<&str>) -> S3Result<Hasher> {
+        let Some(begun) = algorithm.and_then(|a| ALGORITHMS.into_iter().find(|b| a == *b)) else {
+            return Ok(self.hasher());
+        };
+        if let Some(other) = self.algorithms().find(|a| *a != begun) {
+            let message =
+                format!("The upload was begun with {begun}, the part comes with {other}.");
+            return Err(s3(S3ErrorCode::InvalidRequest, message));
+        }
+        Ok(hasher_for(std::iter::once(begun)))
+    }
+
+    fn algorithms(&self) -> impl Iterator<Item = &'static str> {
+        self.values.iter().map(|(a, _)| *a).chain(self.trailing.iter().copied())
     }
 
     /// Compares what was promised with what came.
@@ -171,13 +190,21 @@ macro_rules! show_checksums {
 }
 pub(super) use show_checksums;
 
-/// Tells whether the checksums are over all bytes or over the parts' checksums.
-macro_rules! show_checksum_type {
-    ($output:expr, $checksums:expr) => {{
-        $output.checksum_type = $crate::s3::checksums::checksum_type($checksums);
-    }};
+/// The checksums in an input that has fields for them, with the names of their algorithms.
+macro_rules! checksum_fields {
+    ($input:expr) => {
+        [
+            ("CRC32", &$input.checksum_crc32),
+            ("CRC32C", &$input.checksum_crc32c),
+            ("CRC64NVME", &$input.checksum_crc64nvme),
+            ("SHA1", &$input.checksum_sha1),
+            ("SHA256", &$input.checksum_sha256),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)))
+    };
 }
-pub(super) use show_checksum_type;
+pub(super) use checksum_fields;
 
 /// Whether checksums are over all bytes; those over the parts' checksums end with their number.
 pub(super) fn checksum_type(checksums: &Checksums) -> Option<ChecksumType> {

@@ -65,24 +65,11 @@ pub(super) fn refuse(given: bool, what: &str) -> S3Result<()> {
 macro_rules! refuse_unsupported {
     ($input:expr) => {{
         let i = &$input;
-        $crate::s3::convert::refuse(i.sse_customer_algorithm.is_some(), "SSE-C")?;
-        $crate::s3::convert::sse(i.server_side_encryption.as_ref(), i.ssekms_key_id.is_some())?;
         $crate::s3::convert::storage_class(i.storage_class.as_ref())?;
         $crate::s3::convert::refuse(i.website_redirect_location.is_some(), "A redirect location")?;
     }};
 }
 pub(super) use refuse_unsupported;
-
-/// Everything is encrypted under keys of the store: SSE-S3 is what we do, SSE-KMS is not.
-pub(super) fn sse(asked: Option<&dto::ServerSideEncryption>, kms_key: bool) -> S3Result<()> {
-    let other = asked.is_some_and(|s| s.as_str() != dto::ServerSideEncryption::AES256);
-    refuse(other || kms_key, "Server-side encryption other than AES256")
-}
-
-/// What is told about the encryption of every object.
-pub(super) fn encrypted() -> dto::ServerSideEncryption {
-    dto::ServerSideEncryption::from_static(dto::ServerSideEncryption::AES256)
-}
 
 /// There is one storage class.
 pub(super) fn storage_class(asked: Option<&dto::StorageClass>) -> S3Result<()> {

@@ -3,7 +3,8 @@
 
 use super::checksums::{computed, hasher_named, show_checksums};
 use super::conditions::{ReadConditions, preconditions_of};
-use super::convert::{self, refuse, refuse_unsupported};
+use super::convert::{self, refuse_unsupported};
+use super::encryption::{CustomerKey, customer_key, show_encryption, sse_headers};
 use super::errors::{s3, to_s3};
 use super::new_object::new_object;
 use super::put::{MAX_SINGLE_PUT, committed_version};
@@ -22,6 +23,17 @@ use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Result};
 use std::ops::Range as Span;
 
+/// The client's key that the source of a copy was stored under.
+macro_rules! source_key {
+    ($input:expr) => {
+        CustomerKey::read(
+            $input.copy_source_sse_customer_algorithm.as_deref(),
+            $input.copy_source_sse_customer_key.take(),
+            $input.copy_source_sse_customer_key_md5.as_deref(),
+        )
+    };
+}
+
 /// An object to copy from.
 struct Source {
     bucket: OpenBucket,
@@ -34,7 +46,9 @@ impl CofferS3 {
         let S3Request { mut input, headers, uri, extensions, .. } = req;
         let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         refuse_unsupported!(input);
-        refuse(input.copy_source_sse_customer_algorithm.is_some(), "SSE-C")?;
+        let own_key = source_key!(input)?;
+        let sse = sse_headers!(input)?;
+        let customer = sse.customer.as_ref();
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
         let preconditions = preconditions_of(&headers)?;
@@ -50,8 +64,10 @@ impl CofferS3 {
             .as_ref()
             .is_some_and(|d| d.as_str() == MetadataDirective::REPLACE);
         let itself = is_current_of(&input.copy_source, &input.bucket, &input.key);
-        if itself && !replace {
-            let message = "An object can only be copied to itself to change its metadata.";
+        let reencrypt = sse.algorithm.is_some() || customer.is_some() || own_key.is_some();
+        if itself && !replace && !reencrypt {
+            let message =
+                "An object can only be copied to itself to change its metadata or encryption.";
             return Err(s3(S3ErrorCode::InvalidRequest, message));
         }
         if source.version.record.size > MAX_SINGLE_PUT {
@@ -77,16 +93,21 @@ impl CofferS3 {
         checksums.retain(|_, value| !value.contains('-'));
         let source_version = shown_version(&source.bucket.record, source.version.name());
         let target = self.open_bucket(&bucket).await?;
-        let (part, fresh) = self.copy_bytes(source, whole, &target.keys, algorithm).await?;
+        let encryption = self.encryption_of(&sse, &target.record.settings)?;
+        let keys = self.keys_for(&target, &encryption, customer)?;
+        let (part, fresh) =
+            self.copy_bytes(source, own_key.as_ref(), whole, &keys, algorithm).await?;
         checksums.extend(fresh);
         let version = VersionId::from_bytes(self.random_id()?);
-        let record = object.record(version, &part, checksums);
+        let record = object.record(version, &part, checksums, encryption);
         let mut result = CopyObjectResult {
             e_tag: Some(convert::etag(record.etag)),
             last_modified: Some(convert::timestamp(record.modified_ms)),
             ..CopyObjectResult::default()
         };
         show_checksums!(result, &record.checksums);
+        let mut output = CopyObjectOutput::default();
+        show_encryption!(output, &record.encryption, customer);
         let command = Command::PutObject {
             bucket,
             key,
@@ -99,8 +120,7 @@ impl CofferS3 {
             copy_object_result: Some(result),
             copy_source_version_id: source_version,
             version_id,
-            server_side_encryption: Some(convert::encrypted()),
-            ..CopyObjectOutput::default()
+            ..output
         })
     }
 
@@ -108,19 +128,17 @@ impl CofferS3 {
         &self,
         req: S3Request<UploadPartCopyInput>,
     ) -> S3Result<UploadPartCopyOutput> {
-        let S3Request { input, headers, uri, extensions, .. } = req;
+        let S3Request { mut input, headers, uri, extensions, .. } = req;
         let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
-        let ssec = input.sse_customer_algorithm.is_some()
-            || input.copy_source_sse_customer_algorithm.is_some();
-        refuse(ssec, "SSE-C")?;
+        let own_key = source_key!(input)?;
+        let customer = customer_key!(input)?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
         let upload = convert::upload_id(&input.upload_id)?;
         let number = PartNumber::new(i64::from(input.part_number)).map_err(to_s3)?;
-        self.catalog
-            .read(Scope::Hidden, |c| c.upload(&bucket, &key, upload))
-            .await
-            .map_err(to_s3)?;
+        let begun = self.begun_upload(&bucket, &key, upload).await?;
+        let target = self.open_bucket(&bucket).await?;
+        let keys = self.keys_for(&target, &begun.encryption, customer.as_ref())?;
         let conditions = ReadConditions {
             if_match: input.copy_source_if_match,
             if_none_match: input.copy_source_if_none_match,
@@ -133,8 +151,9 @@ impl CofferS3 {
             return Err(s3(S3ErrorCode::InvalidRequest, "A part has at most 5 GiB."));
         }
         let source_version = shown_version(&source.bucket.record, source.version.name());
-        let target = self.open_bucket(&bucket).await?;
-        let (mut part, checksums) = self.copy_bytes(source, span, &target.keys, None).await?;
+        let algorithm = begun.checksum.as_ref().map(|c| c.algorithm.as_str());
+        let (mut part, checksums) =
+            self.copy_bytes(source, own_key.as_ref(), span, &keys, algorithm).await?;
         part.checksums = checksums;
         let record = PartRecord { modified_ms: now_ms(), part: part.clone() };
         let result = CopyPartResult {
@@ -144,12 +163,13 @@ impl CofferS3 {
         };
         let record = Box::new(record);
         self.commit(Command::PutPart { bucket, key, upload, number, record }, part).await?;
-        Ok(UploadPartCopyOutput {
+        let mut output = UploadPartCopyOutput {
             copy_part_result: Some(result),
             copy_source_version_id: source_version,
-            server_side_encryption: Some(convert::encrypted()),
             ..UploadPartCopyOutput::default()
-        })
+        };
+        show_encryption!(output, &begun.encryption, customer.as_ref());
+        Ok(output)
     }
 
     /// Looks the source up, once it is sure that the caller may read it.
@@ -187,14 +207,15 @@ impl CofferS3 {
     async fn copy_bytes(
         &self,
         source: Source,
+        own_key: Option<&CustomerKey>,
         span: Span<u64>,
         target: &BucketKeys,
         algorithm: Option<&str>,
     ) -> S3Result<(Part, coffer_core::manifest::Checksums)> {
         let hasher = hasher_named(algorithm)?;
+        let from = self.keys_for(&source.bucket, &source.version.record.encryption, own_key)?;
         let expected = span.end - span.start;
-        let bytes =
-            self.engine.read(&source.bucket.keys, source.manifest, span).await.map_err(to_s3)?;
+        let bytes = self.engine.read(&from, source.manifest, span).await.map_err(to_s3)?;
         let bytes = bytes.map_err(BodyError::from);
         let (part, hasher) =
             self.engine.write_part(target, bytes, Some(expected), hasher).await.map_err(to_s3)?;

@@ -8,8 +8,10 @@
 //! | [`put`], [`read`], [`delete`] | put, get and head, delete |
 //! | [`tags`], [`lock`] | an object's tags, retention and legal hold |
 //! | [`new_object`] | what all requests that make objects have in common |
+//! | [`encryption`] | SSE-S3, SSE-KMS and SSE-C as what we do |
 //! | [`copy`] | server-side copies, of objects and into parts |
-//! | [`multipart`] | multipart uploads |
+//! | [`attributes`] | what is known of an object, in one answer |
+//! | [`multipart`], [`upload_checksums`] | multipart uploads, and what their parts add up to |
 //! | [`listing`], [`version_listing`] | list objects, v1 and v2, and their versions |
 //! | [`checksums`] | Content-MD5 and x-amz-checksum-* |
 //! | [`conditions`] | If-Match and its relatives |
@@ -20,6 +22,7 @@
 //! [`convert::refuse`] for parameters that would change what an operation promises.
 
 pub mod acl;
+pub mod attributes;
 pub mod buckets;
 pub mod checksums;
 pub mod conditions;
@@ -27,6 +30,7 @@ pub mod convert;
 pub mod copy;
 pub mod cors;
 pub mod delete;
+pub mod encryption;
 pub mod errors;
 pub mod listing;
 pub mod lock;
@@ -37,6 +41,7 @@ pub mod put;
 pub mod read;
 pub mod settings;
 pub mod tags;
+pub mod upload_checksums;
 pub mod version_listing;
 
 use crate::catalog::CatalogHandle;
@@ -70,6 +75,8 @@ pub struct Settings {
     pub code: Code,
     /// The region that buckets are said to be in.
     pub region: String,
+    /// The named keys that objects may be encrypted under (SSE-KMS), beside the default one.
+    pub kms_keys: Vec<String>,
 }
 
 impl CofferS3 {
@@ -448,5 +455,33 @@ impl S3 for CofferS3 {
         req: S3Request<DeleteBucketCorsInput>,
     ) -> Answer<DeleteBucketCorsOutput> {
         self.drop_cors(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_encryption(
+        &self,
+        req: S3Request<GetBucketEncryptionInput>,
+    ) -> Answer<GetBucketEncryptionOutput> {
+        self.bucket_encryption(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_encryption(
+        &self,
+        req: S3Request<PutBucketEncryptionInput>,
+    ) -> Answer<PutBucketEncryptionOutput> {
+        self.encrypt_bucket(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_bucket_encryption(
+        &self,
+        req: S3Request<DeleteBucketEncryptionInput>,
+    ) -> Answer<DeleteBucketEncryptionOutput> {
+        self.forget_bucket_encryption(req.input).await.map(S3Response::new)
+    }
+
+    async fn get_object_attributes(
+        &self,
+        req: S3Request<GetObjectAttributesInput>,
+    ) -> Answer<GetObjectAttributesOutput> {
+        self.attributes(req.input).await
     }
 }

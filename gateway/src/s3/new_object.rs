@@ -18,7 +18,6 @@ pub(super) struct NewObject {
     pub(super) headers: ObjectHeaders,
     pub(super) tags: Tags,
     pub(super) lock: Lock,
-    pub(super) encryption: Encryption,
 }
 
 impl NewObject {
@@ -28,6 +27,7 @@ impl NewObject {
         version: VersionId,
         part: &Part,
         checksums: Checksums,
+        encryption: Encryption,
     ) -> Box<ObjectRecord> {
         Box::new(ObjectRecord {
             version,
@@ -38,7 +38,7 @@ impl NewObject {
             checksums,
             tags: self.tags,
             lock: self.lock,
-            encryption: self.encryption,
+            encryption,
             upload: None,
         })
     }
@@ -57,7 +57,6 @@ macro_rules! new_object {
                     i.object_lock_retain_until_date.as_ref(),
                     i.object_lock_legal_hold_status.as_ref(),
                 )?,
-                encryption: coffer_core::catalog::records::Encryption::Managed,
             })
         })
     }};

@@ -4,6 +4,7 @@ use super::CofferS3;
 use super::checksums::{Promised, show_checksums};
 use super::conditions::preconditions;
 use super::convert::{self, refuse, refuse_unsupported};
+use super::encryption::{show_encryption, sse_headers};
 use super::errors::{s3, to_s3};
 use super::new_object::new_object;
 use coffer_core::catalog::{CatalogError, Command, Outcome};
@@ -26,7 +27,11 @@ impl CofferS3 {
         let expected = body_length(input.content_length)?;
         let promised = Promised::from_headers(&req.headers, req.trailing_headers)?;
         let object = new_object!(input)?;
-        let keys = self.open_bucket(&bucket).await?.keys;
+        let sse = sse_headers!(input)?;
+        let opened = self.open_bucket(&bucket).await?;
+        let encryption = self.encryption_of(&sse, &opened.record.settings)?;
+        let customer = sse.customer.as_ref();
+        let keys = self.keys_for(&opened, &encryption, customer)?;
 
         let body = input.body.unwrap_or_else(|| StreamingBlob::from(Body::empty()));
         let hasher = promised.hasher();
@@ -36,12 +41,12 @@ impl CofferS3 {
             .and_then(|()| promised.verify(part.md5, hasher))
             .inspect_err(|_| self.engine.discard(part.clone()))?;
         let version = VersionId::from_bytes(self.random_id()?);
-        let record = object.record(version, &part, checksums);
+        let record = object.record(version, &part, checksums, encryption);
         let mut output = PutObjectOutput {
             e_tag: Some(convert::etag(record.etag)),
-            server_side_encryption: Some(convert::encrypted()),
             ..PutObjectOutput::default()
         };
+        show_encryption!(output, &record.encryption, customer);
         show_checksums!(output, &record.checksums);
         let manifest = Manifest { parts: vec![part.clone()] };
         let command = Command::PutObject { bucket, key, record, manifest, preconditions };

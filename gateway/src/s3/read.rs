@@ -1,8 +1,9 @@
 //! Get an object, or only what is known of it.
 
-use super::checksums::{show_checksum_type, show_checksums};
+use super::checksums::{checksum_type, show_checksums};
 use super::conditions::ReadConditions;
-use super::convert::{self, refuse, show_headers};
+use super::convert::{self, show_headers};
+use super::encryption::{check_customer, customer_key, refuse_on_read, show_encryption};
 use super::errors::{s3, to_s3};
 use super::lock::hold_status;
 use super::new_object::mode_name;
@@ -13,7 +14,7 @@ use crate::auth::operations::LIST;
 use coffer_core::catalog::records::ObjectRecord;
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::ids::{BucketName, ObjectKey};
-use coffer_core::manifest::{self, Manifest};
+use coffer_core::manifest::{self, Checksums, Manifest};
 use futures::TryStreamExt;
 use http::StatusCode;
 use http_body::Frame;
@@ -40,7 +41,7 @@ macro_rules! readable_span {
 
 /// Fills in what the outputs of GET and HEAD both tell of an object.
 macro_rules! describe {
-    ($output:expr, $input:expr, $bucket:expr, $version:expr, $span:expr) => {{
+    ($output:expr, $input:expr, $bucket:expr, $version:expr, $customer:expr, $span:expr) => {{
         let record = &$version.record;
         $output.version_id = shown_version($bucket, $version.name());
         if let Some(retention) = record.lock.retention {
@@ -57,10 +58,12 @@ macro_rules! describe {
         $output.e_tag = Some(convert::etag(record.etag));
         $output.last_modified = Some(convert::timestamp(record.modified_ms));
         $output.parts_count = $span.parts_count;
-        $output.server_side_encryption = Some(convert::encrypted());
-        if $span.whole && wants_checksums($input.checksum_mode.as_ref()) {
-            show_checksums!($output, &record.checksums);
-            show_checksum_type!($output, &record.checksums);
+        show_encryption!($output, &record.encryption, $customer);
+        if wants_checksums($input.checksum_mode.as_ref(), &$span)
+            && let Some(checksums) = $span.checksums(record)
+        {
+            show_checksums!($output, checksums);
+            $output.checksum_type = checksum_type(&record.checksums);
         }
         show_headers!($output, record.headers);
     }};
@@ -68,9 +71,10 @@ macro_rules! describe {
 
 impl CofferS3 {
     pub(super) async fn get(&self, req: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
-        let S3Request { input, headers, uri, extensions, .. } = req;
+        let S3Request { mut input, headers, uri, extensions, .. } = req;
         let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
-        refuse(input.sse_customer_algorithm.is_some(), "SSE-C")?;
+        refuse_on_read(&headers)?;
+        let customer = customer_key!(input)?;
         let name = convert::version(input.version_id.as_deref())?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
@@ -82,13 +86,14 @@ impl CofferS3 {
         };
         let span = readable_span!(input, &version.record, &manifest)?;
         let opened = self.open_bucket(&bucket).await?;
+        let keys = self.keys_for(&opened, &version.record.encryption, customer.as_ref())?;
 
         let mut output = GetObjectOutput::default();
         let tags = version.record.tags.len();
         output.tag_count = i32::try_from(tags).ok().filter(|n| *n > 0);
-        describe!(output, input, &opened.record, version, span);
+        describe!(output, input, &opened.record, version, customer.as_ref(), span);
         let partial = !span.whole;
-        let bytes = self.engine.read(&opened.keys, manifest, span.bytes).await.map_err(to_s3)?;
+        let bytes = self.engine.read(&keys, manifest, span.bytes).await.map_err(to_s3)?;
         let frames = bytes.map_ok(Frame::data).inspect_err(|error| {
             tracing::error!(%error, "a download broke off");
         });
@@ -99,9 +104,10 @@ impl CofferS3 {
     }
 
     pub(super) async fn head(&self, req: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
-        let S3Request { input, headers, uri, extensions, .. } = req;
+        let S3Request { mut input, headers, uri, extensions, .. } = req;
         let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
-        refuse(input.sse_customer_algorithm.is_some(), "SSE-C")?;
+        refuse_on_read(&headers)?;
+        let customer = customer_key!(input)?;
         let name = convert::version(input.version_id.as_deref())?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
@@ -118,9 +124,10 @@ impl CofferS3 {
             Err(error) => return Err(self.missing(&asking, &bucket, &key, error).await),
         };
         let span = readable_span!(input, &version.record, &manifest)?;
+        check_customer(&version.record.encryption, customer.as_ref())?;
         let record = self.bucket_record(&bucket).await?;
         let mut output = HeadObjectOutput::default();
-        describe!(output, input, &record, version, span);
+        describe!(output, input, &record, version, customer.as_ref(), span);
         let mut response = S3Response::new(output);
         response.status = (!span.whole).then_some(StatusCode::PARTIAL_CONTENT);
         Ok(response)
@@ -155,9 +162,16 @@ struct Span {
     bytes: Bytes64<u64>,
     whole: bool,
     parts_count: Option<i32>,
+    /// Of the part, if the request is about one.
+    part: Option<Checksums>,
 }
 
 impl Span {
+    /// The checksums of these bytes, if there are any.
+    fn checksums<'a>(&'a self, record: &'a ObjectRecord) -> Option<&'a Checksums> {
+        if self.whole { Some(&record.checksums) } else { self.part.as_ref() }
+    }
+
     fn content_range(&self, size: u64) -> Option<String> {
         (!self.whole && self.bytes.start < self.bytes.end)
             .then(|| format!("bytes {}-{}/{size}", self.bytes.start, self.bytes.end - 1))
@@ -171,20 +185,23 @@ fn span(
     part: Option<i32>,
 ) -> S3Result<Span> {
     match (range, part) {
-        (None, None) => Ok(Span { bytes: 0..record.size, whole: true, parts_count: None }),
+        (None, None) => {
+            Ok(Span { bytes: 0..record.size, whole: true, parts_count: None, part: None })
+        }
         (Some(range), None) => {
             let bytes = range.check(record.size).map_err(S3Error::from)?;
-            Ok(Span { bytes, whole: false, parts_count: None })
+            Ok(Span { bytes, whole: false, parts_count: None, part: None })
         }
         (None, Some(part)) => {
-            let unsatisfiable = || s3(S3ErrorCode::InvalidRange, "There is no such part.");
+            let no_part = || s3(S3ErrorCode::InvalidPart, "There is no such part.");
             let index = usize::try_from(part).ok().and_then(|p| p.checked_sub(1));
-            let index = index.filter(|i| *i < manifest.parts.len()).ok_or_else(unsatisfiable)?;
+            let index = index.filter(|i| *i < manifest.parts.len()).ok_or_else(no_part)?;
             let start: u64 = manifest.parts[..index].iter().map(|p| p.size).sum();
             let bytes = start..start + manifest.parts[index].size;
             let multipart = matches!(record.etag, manifest::ETag::Multipart(..));
             let count = i32::try_from(manifest.parts.len()).ok().filter(|_| multipart);
-            Ok(Span { bytes, whole: false, parts_count: count })
+            let part = Some(manifest.parts[index].checksums.clone());
+            Ok(Span { bytes, whole: false, parts_count: count, part })
         }
         (Some(_), Some(_)) => {
             Err(s3(S3ErrorCode::InvalidRequest, "Range and partNumber can't be combined."))
@@ -192,8 +209,9 @@ fn span(
     }
 }
 
-fn wants_checksums(mode: Option<&ChecksumMode>) -> bool {
-    mode.is_some_and(|m| m.as_str() == ChecksumMode::ENABLED)
+/// A request for one part is told its checksums in any case.
+fn wants_checksums(mode: Option<&ChecksumMode>, span: &Span) -> bool {
+    span.part.is_some() || mode.is_some_and(|m| m.as_str() == ChecksumMode::ENABLED)
 }
 
 /// 304 and 412 tell the client which version it was compared with (RFC 9110, section 15.4.5).

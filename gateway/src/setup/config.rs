@@ -19,6 +19,10 @@ pub struct GatewayConfig {
     /// The region that buckets are said to be in.
     #[serde(default = "default_region")]
     pub region: String,
+    /// Named keys that objects may be encrypted under (SSE-KMS), beside the default `aws/s3`. They
+    /// derive from the master key; a name that objects use must stay listed for new ones only.
+    #[serde(default)]
+    pub kms_keys: Vec<String>,
     /// The erasure code of new buckets, data+parity.
     #[serde(default = "default_code")]
     pub code: String,
@@ -60,6 +64,7 @@ impl GatewayConfig {
             listen,
             hosts: Vec::new(),
             region: default_region(),
+            kms_keys: Vec::new(),
             code: default_code(),
             garbage_grace_seconds: default_grace(),
             memory_mib: default_memory(),
