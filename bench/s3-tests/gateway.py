@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 START_SECONDS = 60
 # The callers that the suite knows, by the section of its configuration.
 CALLERS = ["s3 main", "s3 alt", "s3 tenant", "iam", "iam root", "iam alt root"]
+# The named keys that the suite encrypts under, by their names in its configuration.
+KMS_KEYS = {"kms_keyid": "testkey-1", "kms_keyid2": "testkey-2"}
 VERBS = ["read", "list", "write", "delete", "admin"]
 
 
@@ -64,7 +66,7 @@ def suite_config(endpoint, keys, worker):
             f"email = {name}@example.com", f"access_key = {access}", f"secret_key = {secret}",
         ]
         if section == "s3 main":
-            lines += ["api_name = us-east-1"]
+            lines += ["api_name = us-east-1", *(f"{name} = {key}" for name, key in KMS_KEYS.items())]
         if section == "s3 tenant":
             lines += ["tenant = testx"]
     return "\n".join(lines) + "\n"
@@ -78,6 +80,8 @@ def serving(binary, log, keys):
         key_file = data / "keys.toml"
         key_file.touch(mode=0o600)
         key_file.write_text(keys_toml(keys), encoding="utf-8")
+        settings = f'listen = "127.0.0.1:0"\nkms_keys = {json.dumps(list(KMS_KEYS.values()))}\n'
+        (data / "gateway.toml").write_text(settings, encoding="utf-8")
         command = [binary, "dev", "--data", data, "--listen", "127.0.0.1:0", "--json"]
         with open(log, "w", encoding="utf-8") as out:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True)

@@ -71,13 +71,10 @@ impl Retention {
         now_ms < self.until_ms && (self.mode == LockMode::Compliance || !bypass)
     }
 
-    /// Whether it forbids that `new` takes its place now: anything is allowed that holds at least
-    /// as firmly and as long. `bypass` as above.
+    /// Whether it forbids that `new` takes its place now: anything is allowed that holds as firmly
+    /// and at least as long. `bypass` as above.
     pub fn forbids_change(&self, new: Option<&Self>, now_ms: u64, bypass: bool) -> bool {
-        let weakens = new.is_none_or(|new| {
-            new.until_ms < self.until_ms
-                || (self.mode == LockMode::Compliance && new.mode == LockMode::Governance)
-        });
+        let weakens = new.is_none_or(|new| new.until_ms < self.until_ms || new.mode != self.mode);
         weakens && self.forbids_deletion(now_ms, bypass)
     }
 }
@@ -160,7 +157,8 @@ mod tests {
             (Governance, None, 50, true, false),
             (Governance, None, 100, false, false),
             (Governance, Some((Governance, 101)), 50, false, false),
-            (Governance, Some((Compliance, 100)), 50, false, false),
+            (Governance, Some((Compliance, 100)), 50, false, true),
+            (Governance, Some((Compliance, 100)), 50, true, false),
             (Governance, Some((Compliance, 99)), 50, false, true),
             (Compliance, None, 99, true, true),
             (Compliance, None, 100, false, false),

@@ -216,7 +216,7 @@ pub enum Outcome {
         etag: ETag,
         /// The object's size in bytes.
         size: u64,
-        /// The version, if the bucket keeps versions.
+        /// The version, if the bucket keeps it when the object is replaced.
         version: Option<VersionName>,
     },
     /// The object or version was deleted, or was not there.

@@ -47,7 +47,7 @@ impl<K: Kv> Machine<K> {
         let outcome = Outcome::Committed {
             etag: version.record.etag,
             size: version.record.size,
-            version: txn.keeps_versions().then(|| version.name()),
+            version: (!place.null).then(|| version.name()),
         };
         txn.commit().map(|()| outcome)
     }

@@ -305,7 +305,8 @@ fn step(
             let Ok(Outcome::Committed { size, version, .. }) = result else {
                 return Err(TestCaseError::fail(format!("{result:?}")));
             };
-            prop_assert_eq!((size, version), (id, m.named(made)));
+            let kept = (made != VersionName::Null).then_some(made);
+            prop_assert_eq!((size, version), (id, kept));
         }
         Op::Delete(b, name, cond) => {
             let current = model.get(&b).and_then(|m| m.current(&name)).map(|v| v.id);

@@ -3,7 +3,9 @@
 use super::checksums::{Promised, checksum_type, show_checksums};
 use super::conditions::preconditions;
 use super::convert::{self, refuse, refuse_unsupported};
-use super::encryption::{customer_key, show_encryption, show_managed, sse_headers};
+use super::encryption::{
+    CustomerKey, check_customer, customer_key, show_encryption, show_managed, sse_headers,
+};
 use super::errors::{s3, to_s3};
 use super::new_object::new_object;
 use super::put::{body_length, check_length, committed_version};
@@ -105,12 +107,13 @@ impl CofferS3 {
 
     pub(super) async fn complete(
         &self,
-        input: CompleteMultipartUploadInput,
+        mut input: CompleteMultipartUploadInput,
     ) -> S3Result<CompleteMultipartUploadOutput> {
+        let customer = customer_key!(input)?;
         let bucket = convert::bucket(&input.bucket)?;
         let key = convert::key(&input.key)?;
         let upload = convert::upload_id(&input.upload_id)?;
-        match self.complete_new(&bucket, &key, upload, &input).await {
+        match self.complete_new(&bucket, &key, upload, &input, customer.as_ref()).await {
             // The answer to a first completion may have been lost.
             Err(error) if *error.code() == S3ErrorCode::NoSuchUpload => {
                 self.completed_before(&bucket, &key, upload).await?.ok_or(error)
@@ -125,12 +128,17 @@ impl CofferS3 {
         key: &ObjectKey,
         upload: UploadId,
         input: &CompleteMultipartUploadInput,
+        customer: Option<&CustomerKey>,
     ) -> S3Result<CompleteMultipartUploadOutput> {
         let requested = requested_parts(input.multipart_upload.as_ref())?;
         let find = self
             .catalog
             .read(Scope::Hidden, |c| Ok((c.upload(bucket, key, upload)?, c.parts(upload)?)));
         let (begun, uploaded) = find.await.map_err(to_s3)?;
+        // As in S3, the client's key is needed only where there are checksums.
+        if customer.is_some() || begun.checksum.is_some() {
+            check_customer(&begun.encryption, customer)?;
+        }
         // That these are the parts that will be chosen, the catalog makes sure by their etags.
         let mut chosen = Vec::with_capacity(requested.len());
         for (number, _, named) in &requested {

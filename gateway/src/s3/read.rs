@@ -17,11 +17,14 @@ use coffer_core::ids::{BucketName, ObjectKey};
 use coffer_core::manifest::{self, Checksums, Manifest};
 use futures::TryStreamExt;
 use http::StatusCode;
+use http::header::HeaderName;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use s3s::dto::*;
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use std::ops::Range as Bytes64;
+
+const TAGGING_COUNT: HeaderName = HeaderName::from_static("x-amz-tagging-count");
 
 /// Checks the conditions of a GET or HEAD and finds the span of bytes that it is about.
 macro_rules! readable_span {
@@ -129,6 +132,10 @@ impl CofferS3 {
         let mut output = HeadObjectOutput::default();
         describe!(output, input, &record, version, customer.as_ref(), span);
         let mut response = S3Response::new(output);
+        // `s3s` 0.14 has no field for it.
+        if !version.record.tags.is_empty() {
+            response.headers.insert(TAGGING_COUNT, version.record.tags.len().into());
+        }
         response.status = (!span.whole).then_some(StatusCode::PARTIAL_CONTENT);
         Ok(response)
     }
