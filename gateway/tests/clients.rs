@@ -36,6 +36,7 @@ async fn passes(script: &str) {
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("HOME", work.path())
         .env("WORK", work.path())
+        .env("DATA", dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -78,6 +79,8 @@ macro_rules! clients {
 
 clients! {
     boto3_and_aws_cli_pass: "compat",
+    boto3_sees_versions_tags_and_locks: "versions",
+    boto3_sees_encryption_and_checksums: "encryption",
     curl_with_presigned_urls_passes: "presigned",
     duckdb_reads_and_writes_parquet: "parquet_duckdb",
     minio_py_passes: "minio_sdk",

@@ -77,6 +77,17 @@ def s3(**config):
     return boto3.client("s3", endpoint_url=ENDPOINT, region_name=REGION, config=Config(**{**style, **config}))
 
 
+def error_code(call, **arguments):
+    """The S3 error code that a call of boto3's ends with, or `None`."""
+    from botocore.exceptions import ClientError
+
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return None
+
+
 def data(size, seed):
     return hashlib.shake_128(f"{seed}-{size}".encode()).digest(size)
 

@@ -4,12 +4,11 @@ import hashlib
 import os
 
 import common
-from common import ENDPOINT, KIB, MIB, WORK, check, data, done, need, need_module, run
+from common import ENDPOINT, KIB, MIB, WORK, check, data, done, error_code, need, need_module, run
 
 need("aws")
 need_module("boto3")
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
 
 SIZES = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 4 * MIB - 1, 4 * MIB, 4 * MIB + 1, 100_000_000]
 s3 = common.s3()
@@ -18,14 +17,6 @@ s3 = common.s3()
 def digest(data):
     """Two independent hashes, so that neither the store's own MD5 nor a weak one decides alone."""
     return hashlib.md5(data).hexdigest(), hashlib.blake2b(data).hexdigest()
-
-
-def error_code(call, **arguments):
-    try:
-        call(**arguments)
-    except ClientError as error:
-        return error.response["Error"]["Code"]
-    return None
 
 
 def aws(*arguments):
