@@ -5,6 +5,7 @@ use super::cors::CrossOrigin;
 use super::failure::Failure;
 use super::health::Health;
 use super::log::Record;
+use super::wording;
 use crate::auth::identity::{Authenticated, Identity};
 use crate::auth::token::{TokenError, Tokens};
 use coffer_core::random::{self, OsRandom};
@@ -196,12 +197,16 @@ impl Front {
         request.extensions_mut().insert(caller.clone());
         let stalled = Arc::new(AtomicBool::new(false));
         let request = request.map(|b| Arriving::watch(b, self.body_idle, stalled.clone()));
+        let attributes = wording::asks_attributes(&request);
         let outcome = self.s3.call(request).await;
         if stalled.load(Ordering::Relaxed) {
             return STALLED.response(id);
         }
         match outcome {
-            Ok(response) => name_request(response, id),
+            Ok(response) if attributes => {
+                wording::unquote_etag(wording::name_request(response, id))
+            }
+            Ok(response) => wording::name_request(response, id),
             Err(error) => {
                 let error: s3s::StdError = error.into();
                 tracing::error!(request = id, %error, "request failed");
@@ -251,20 +256,6 @@ fn is_signed_for_too_long(request: &Request<Body>) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
         name == "X-Amz-Expires" && value.parse::<u64>().is_ok_and(|s| s > WEEK)
     })
-}
-
-/// Puts the request's id into an error's text, from where clients take it.
-fn name_request(mut response: Response<Body>, id: &str) -> Response<Body> {
-    if response.status().is_success() {
-        return response;
-    }
-    let text = response.body().bytes();
-    if let Some(head) = text.as_deref().and_then(|text| text.strip_suffix(b"</Error>")) {
-        let named = [head, b"<RequestId>", id.as_bytes(), b"</RequestId></Error>"].concat();
-        response.headers_mut().remove(CONTENT_LENGTH);
-        *response.body_mut() = Body::from(named);
-    }
-    response
 }
 
 fn busy(request_id: &str) -> Response<Body> {

@@ -12,6 +12,7 @@
 //! | `failure` | answers that are made without S3 |
 //! | `body` | bodies that stall are given up, answers are counted |
 //! | `linger` | what a client still sends when it has its answer is read for a while |
+//! | `wording` | what the protocol library words otherwise than S3 |
 //! | `tcp` | HTTP/1.1 and 2 |
 //! | `h3` | HTTP/3 |
 //! | `tasks` | stopping in order |
@@ -29,6 +30,7 @@ pub mod log;
 mod tasks;
 mod tcp;
 pub mod tls;
+mod wording;
 
 use front::Front;
 use std::io;

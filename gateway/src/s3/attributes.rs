@@ -44,7 +44,6 @@ impl CofferS3 {
             ..GetObjectAttributesOutput::default()
         };
         if wants(ObjectAttributes::ETAG) {
-            // S3 leaves the quotes out here; `s3s` 0.14 can't.
             output.e_tag = Some(convert::etag(record.etag));
         }
         if wants(ObjectAttributes::OBJECT_SIZE) {

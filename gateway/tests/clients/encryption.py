@@ -96,9 +96,10 @@ def whole_uploads():
         whole = s3.put_object(Bucket="sse", Key="whole", Body=content, ChecksumAlgorithm="CRC32")["ChecksumCRC32"]
         check(f"{kind}: over all bytes only if so", (whole == first["ChecksumCRC32"]) == (kind == "FULL_OBJECT"))
         shown = s3.get_object_attributes(
-            Bucket="sse", Key=kind, ObjectAttributes=["Checksum", "ObjectParts", "ObjectSize"]
+            Bucket="sse", Key=kind, ObjectAttributes=["Checksum", "ETag", "ObjectParts", "ObjectSize"]
         )
         check(f"{kind}: attributes", shown["ObjectSize"] == len(content) and shown["ObjectParts"]["TotalPartsCount"] == 3)
+        check(f"{kind}: an etag without quotes", shown["ETag"] == first["ETag"].strip('"'))
         sums = [part["ChecksumCRC32"] for part in shown["ObjectParts"]["Parts"]]
         check(f"{kind}: the parts' checksums", sums == [part["ChecksumCRC32"] for part in parts])
         check(f"{kind}: the content", s3.get_object(Bucket="sse", Key=kind)["Body"].read() == content)
