@@ -9,7 +9,7 @@ use super::wording;
 use crate::auth::identity::{Authenticated, Identity};
 use crate::auth::token::{TokenError, Tokens};
 use coffer_core::random::{self, OsRandom};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode, Version};
 use s3s::Body;
 use s3s::service::S3Service;
