@@ -11,6 +11,7 @@ use crate::engine::nodes::NodeSet;
 use crate::engine::{Engine, EngineConfig};
 use crate::http::admin::{Names, TokenRoute};
 use crate::http::cors::CrossOrigin;
+use crate::http::forms::Forms;
 use crate::http::front::{Front, Limits};
 use crate::http::health::{Health, Problem};
 use crate::http::tls::ServerTls;
@@ -132,7 +133,7 @@ impl Gateway {
         let mut service = S3ServiceBuilder::new(s3);
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone(), catalog.clone()));
-        service.set_route(TokenRoute::new(tokens.clone(), keys));
+        service.set_route(TokenRoute::new(tokens.clone(), keys.clone()));
         service.set_validation(Names::default());
         service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_limits()))));
 
@@ -145,7 +146,8 @@ impl Gateway {
         let health = readiness(engine.clone(), code.k());
         let cross_origin = CrossOrigin::new(catalog.clone());
         let port = address.port();
-        let front = Front::new(service.build(), tokens, health, cross_origin, &limits, port);
+        let (service, forms) = (service.build(), Forms::new(keys));
+        let front = Front::new(service, tokens, health, cross_origin, forms, &limits, port);
         let front = Arc::new(front);
         let server = Server::start(sockets, &tls, front).map_err(failed)?;
         let grace = Duration::from_secs(settings.garbage_grace_seconds);
@@ -197,8 +199,8 @@ impl Gateway {
     }
 }
 
-/// What `s3s` may hold in memory for one request. Forms are not served, but it would read one, with
-/// the file in it, before it asks whether the client may send it.
+/// What `s3s` may hold in memory for one request. Forms are turned into other requests before it
+/// sees them; it would read one, with the file in it, before it asks whether the client may send it.
 fn protocol_limits() -> S3Config {
     let mut config = S3Config::default();
     // 10,000 parts with a checksum each, or 1,000 keys of 1 KiB.

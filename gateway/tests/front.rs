@@ -289,18 +289,6 @@ async fn oversized_headers_are_refused_and_others_are_served_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_is_refused_before_it_is_read_into_memory() {
-    let fixture = Fixture::start().await;
-    let headers = [("content-type", "multipart/form-data; boundary=b")];
-    let mut form =
-        b"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n".to_vec();
-    form.resize(form.len() + 8 * MIB, b'x');
-    form.extend_from_slice(b"\r\n--b--\r\n");
-    let answer = fixture.send(Protocol::Http1, "POST", "/data", &headers, &form).await;
-    assert!(answer.status.is_client_error(), "{answer:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn stopping_lets_an_upload_end_and_closes_the_port() {
     let mut fixture = Fixture::start().await;
     let token = fixture.token(&[Verb::Write], 600);

@@ -88,6 +88,11 @@ impl KeyRing {
         Ok(Self { keys: Arc::new(ring) })
     }
 
+    /// The secret of a key, and whose it is.
+    pub(crate) fn find(&self, access_key: &str) -> Option<(&Secret, Arc<Identity>)> {
+        self.keys.get(access_key).map(|(secret, identity)| (secret, identity.clone()))
+    }
+
     /// Whose key it is.
     pub fn identity(&self, access_key: &str) -> Option<Arc<Identity>> {
         self.keys.get(access_key).map(|(_, identity)| identity.clone())

@@ -3,6 +3,7 @@
 use super::body::{Arriving, Leaving};
 use super::cors::CrossOrigin;
 use super::failure::Failure;
+use super::forms::Forms;
 use super::health::Health;
 use super::log::Record;
 use super::wording;
@@ -44,6 +45,7 @@ pub struct Front {
     tokens: Arc<Tokens>,
     health: Health,
     cross_origin: CrossOrigin,
+    forms: Forms,
     requests: Arc<Semaphore>,
     body_idle: Duration,
     alt_svc: Option<HeaderValue>,
@@ -89,12 +91,13 @@ const INTERNAL: Failure = Failure(
 
 impl Front {
     /// A front before `s3` that verifies `tokens`, answers browsers by the rules of
-    /// `cross_origin`, and tells clients that HTTP/3 is on `port`.
+    /// `cross_origin`, takes `forms`, and tells clients that HTTP/3 is on `port`.
     pub fn new(
         s3: S3Service,
         tokens: Arc<Tokens>,
         health: Health,
         cross_origin: CrossOrigin,
+        forms: Forms,
         limits: &Limits,
         port: u16,
     ) -> Self {
@@ -103,6 +106,7 @@ impl Front {
             tokens,
             health,
             cross_origin,
+            forms,
             requests: Arc::new(Semaphore::new(limits.requests)),
             body_idle: limits.body_idle,
             alt_svc: HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok(),
@@ -198,15 +202,28 @@ impl Front {
         let stalled = Arc::new(AtomicBool::new(false));
         let request = request.map(|b| Arriving::watch(b, self.body_idle, stalled.clone()));
         let attributes = wording::asks_attributes(&request);
+        let has_stalled = || stalled.load(Ordering::Relaxed);
+        let (request, form) = match Forms::boundary(&request) {
+            None => (request, None),
+            Some(boundary) => match self.forms.translate(request, &boundary).await {
+                Ok((request, form)) => (request, Some(form)),
+                Err(_) if has_stalled() => return STALLED.response(id),
+                Err(failure) => return failure.response(id),
+            },
+        };
         let outcome = self.s3.call(request).await;
-        if stalled.load(Ordering::Relaxed) {
+        if has_stalled() {
             return STALLED.response(id);
         }
         match outcome {
-            Ok(response) if attributes => {
-                wording::unquote_etag(wording::name_request(response, id))
+            Ok(response) => {
+                let response = wording::name_request(response, id);
+                match form {
+                    Some(form) => form.answer(response, id),
+                    None if attributes => wording::unquote_etag(response),
+                    None => response,
+                }
             }
-            Ok(response) => wording::name_request(response, id),
             Err(error) => {
                 let error: s3s::StdError = error.into();
                 tracing::error!(request = id, %error, "request failed");

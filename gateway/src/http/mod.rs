@@ -9,6 +9,7 @@
 //! | [`admin`] | requests that are not S3: issuing tokens |
 //! | [`cors`] | which web pages may read the answers |
 //! | [`connection`] | what is known of where a request comes from |
+//! | [`forms`] | uploads from browsers' forms |
 //! | `failure` | answers that are made without S3 |
 //! | `body` | bodies that stall are given up, answers are counted |
 //! | `linger` | what a client still sends when it has its answer is read for a while |
@@ -22,6 +23,7 @@ mod body;
 pub mod connection;
 pub mod cors;
 pub(crate) mod failure;
+pub mod forms;
 pub mod front;
 mod h3;
 pub mod health;

@@ -16,6 +16,7 @@ use coffer_gateway::auth::token::Tokens;
 use coffer_gateway::catalog::CatalogHandle;
 use coffer_gateway::http::admin::{Names, TokenRoute};
 use coffer_gateway::http::cors::CrossOrigin;
+use coffer_gateway::http::forms::Forms;
 use coffer_gateway::http::front::{Front, Limits};
 use coffer_gateway::http::health::Health;
 use coffer_gateway::http::tls::ServerTls;
@@ -161,13 +162,13 @@ impl Fixture {
         let mut service = S3ServiceBuilder::new(Few);
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone(), catalog.clone()));
-        service.set_route(TokenRoute::new(tokens.clone(), keys));
+        service.set_route(TokenRoute::new(tokens.clone(), keys.clone()));
         service.set_validation(Names::default());
         let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = sockets.address();
         let cross_origin = CrossOrigin::new(catalog);
-        let (service, port) = (service.build(), address.port());
-        let front = Front::new(service, tokens.clone(), health, cross_origin, &limits, port);
+        let (service, forms, port) = (service.build(), Forms::new(keys), address.port());
+        let front = Front::new(service, tokens.clone(), health, cross_origin, forms, &limits, port);
         let tls = ServerTls::load(&pem, &key).unwrap();
         let server = Server::start(sockets, &tls, Arc::new(front)).unwrap();
         Self { tokens, address, dir, server: Some(server) }
