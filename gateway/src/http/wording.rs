@@ -1,18 +1,28 @@
 //! What `s3s` 0.14 words otherwise than S3 does, put right in answers that are short texts.
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response};
 use s3s::Body;
 
-/// Puts the request's id into an error's text, from where clients take it.
+/// Puts into an error's text what clients take from there: the request's id, and how long an object
+/// is that does not have the range asked for (the AWS Common Runtime knows an empty one by that).
 pub(super) fn name_request(response: Response<Body>, id: &str) -> Response<Body> {
     if response.status().is_success() {
         return response;
     }
+    let size = actual_size(&response);
+    let size = size.map(|s| format!("<ActualObjectSize>{s}</ActualObjectSize>"));
     reworded(response, |text| {
         let head = text.strip_suffix("</Error>")?;
-        Some(format!("{head}<RequestId>{id}</RequestId></Error>"))
+        let size = size.unwrap_or_default();
+        Some(format!("{head}{size}<RequestId>{id}</RequestId></Error>"))
     })
+}
+
+/// The size in `Content-Range: bytes */SIZE` of a 416.
+fn actual_size(response: &Response<Body>) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes */")?.parse().ok()
 }
 
 /// Whether a request is GetObjectAttributes.
@@ -44,7 +54,10 @@ fn reworded(
     let bytes = response.body().bytes();
     if let Some(text) = bytes.as_deref().and_then(|b| std::str::from_utf8(b).ok()).and_then(reword)
     {
-        response.headers_mut().remove(CONTENT_LENGTH);
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_LENGTH);
+        // Left unsaid where an error has headers of its own.
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         *response.body_mut() = Body::from(text);
     }
     response

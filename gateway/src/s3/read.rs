@@ -196,7 +196,7 @@ fn span(
             Ok(Span { bytes: 0..record.size, whole: true, parts_count: None, part: None })
         }
         (Some(range), None) => {
-            let bytes = range.check(record.size).map_err(S3Error::from)?;
+            let bytes = range.check(record.size).map_err(|_| unsatisfiable(record.size))?;
             Ok(Span { bytes, whole: false, parts_count: None, part: None })
         }
         (None, Some(part)) => {
@@ -214,6 +214,17 @@ fn span(
             Err(s3(S3ErrorCode::InvalidRequest, "Range and partNumber can't be combined."))
         }
     }
+}
+
+/// 416 tells how long the object is (RFC 9110, section 15.5.17).
+fn unsatisfiable(size: u64) -> S3Error {
+    let mut error = s3(S3ErrorCode::InvalidRange, "The requested range is not satisfiable.");
+    let mut headers = http::HeaderMap::new();
+    if let Ok(range) = format!("bytes */{size}").parse() {
+        headers.insert(http::header::CONTENT_RANGE, range);
+    }
+    error.set_headers(headers);
+    error
 }
 
 /// A request for one part is told its checksums in any case.

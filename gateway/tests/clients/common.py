@@ -77,15 +77,21 @@ def s3(**config):
     return boto3.client("s3", endpoint_url=ENDPOINT, region_name=REGION, config=Config(**{**style, **config}))
 
 
-def error_code(call, **arguments):
-    """The S3 error code that a call of boto3's ends with, or `None`."""
+def refusal(call, **arguments):
+    """What a call of boto3's is answered that ends with an error, or `None`."""
     from botocore.exceptions import ClientError
 
     try:
         call(**arguments)
     except ClientError as error:
-        return error.response["Error"]["Code"]
+        return error.response
     return None
+
+
+def error_code(call, **arguments):
+    """The S3 error code that a call of boto3's ends with, or `None`."""
+    answer = refusal(call, **arguments)
+    return answer and answer["Error"]["Code"]
 
 
 def data(size, seed):

@@ -4,7 +4,7 @@ import hashlib
 import os
 
 import common
-from common import ENDPOINT, KIB, MIB, WORK, check, data, done, error_code, need, need_module, run
+from common import ENDPOINT, KIB, MIB, WORK, check, data, done, error_code, need, need_module, refusal, run
 
 need("aws")
 need_module("boto3")
@@ -43,8 +43,10 @@ def boto3_single_objects():
         copy = f"copy/{size}"
         s3.copy_object(Bucket="boto", Key=copy, CopySource={"Bucket": "boto", "Key": key})
         check(f"copy {size}", digest(s3.get_object(Bucket="boto", Key=copy)["Body"].read()) == digest(body))
-    past = error_code(s3.get_object, Bucket="boto", Key="put/1", Range="bytes=1-2")
-    check("a range past the end is InvalidRange", past == "InvalidRange")
+    for size in (0, 1):
+        past = refusal(s3.get_object, Bucket="boto", Key=f"put/{size}", Range=f"bytes={size}-{size + 1}")
+        sizes = (past["Error"]["Code"], past["Error"]["ActualObjectSize"], past["ResponseMetadata"]["HTTPHeaders"]["content-range"])
+        check("a range past the end tells the size", sizes == ("InvalidRange", str(size), f"bytes */{size}"))
 
 
 def boto3_checksums():
