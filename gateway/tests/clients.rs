@@ -90,5 +90,6 @@ clients! {
     restic_backs_up_and_restores: "restic_backup",
     s3cmd_syncs_both_ways: "s3cmd_tree",
     s3fs_mounts_a_bucket: "s3fs_mount",
+    torch_connector_streams_checkpoints: "torch_connector",
     webdataset_reads_shards: "webdataset_shards",
 }
