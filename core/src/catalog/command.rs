@@ -25,6 +25,10 @@ pub enum Precondition {
     ModifiedSecond(u64),
     /// The object must be this very version.
     Version(VersionId),
+    /// The object must have exactly these tags.
+    Tagged(Tags),
+    /// The version must not be the newest of its key.
+    Noncurrent,
 }
 
 impl Precondition {
@@ -43,6 +47,9 @@ impl Precondition {
             (Self::Size(size), Some(c)) => c.size == *size,
             (Self::ModifiedSecond(second), Some(c)) => c.modified_ms / 1000 == *second,
             (Self::Version(version), Some(c)) => c.version == *version,
+            (Self::Tagged(tags), Some(c)) => c.tags == *tags,
+            // What is checked here is what is current.
+            (Self::Noncurrent, Some(_)) => false,
         };
         if holds { Ok(()) } else { Err(CatalogError::PreconditionFailed) }
     }

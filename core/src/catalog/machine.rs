@@ -4,6 +4,7 @@ use super::CatalogError;
 use super::command::{Command, Outcome};
 use super::kv::{Batch, Kv, KvError, Rows, Table};
 use super::records::{self, BucketRecord, GarbageId, GarbageRecord, Usage};
+use super::upload_listing::{UploadEntry, UploadQuery};
 use super::uploads::Completion;
 use crate::bucket::{Setting, Versioning};
 use crate::ids::BucketName;
@@ -145,9 +146,18 @@ impl<K: Kv> Machine<K> {
                 return Err(CatalogError::BucketNotEmpty);
             }
         }
-        for (_, key, upload, _) in self.uploads(bucket, "")? {
-            let parts = self.parts(upload)?;
-            self.drop_upload(&mut txn, &key, upload, parts)?;
+        let mut query = UploadQuery { limit: PAGE, ..UploadQuery::default() };
+        loop {
+            let page = self.list_uploads(bucket, &query)?;
+            for entry in page.entries {
+                let UploadEntry::Upload { key, upload, .. } = entry else { continue };
+                let parts = self.parts(upload)?;
+                self.drop_upload(&mut txn, &key, upload, parts)?;
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
         }
         txn.commit()?;
         let row = bucket.as_str().as_bytes().to_vec();

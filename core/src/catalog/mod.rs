@@ -14,6 +14,7 @@
 //! | [`machine`] | what happens then; buckets and garbage |
 //! | [`versions`] | objects and their versions |
 //! | [`uploads`] | multipart uploads |
+//! | [`upload_listing`] | S3's listings of uploads and of their parts |
 //! | `transaction` | one command's changes, with the bucket's usage and quota |
 //! | [`listing`] | S3's listings of objects, with prefix and delimiter |
 //! | [`version_listing`] | S3's listings of all versions |
@@ -25,6 +26,7 @@ pub mod machine;
 pub mod records;
 pub mod sealed;
 mod transaction;
+pub mod upload_listing;
 pub mod uploads;
 pub mod version_listing;
 pub mod versions;
@@ -34,6 +36,7 @@ pub use kv::{Batch, Kv, KvError, MemoryKv, Table};
 pub use listing::{After, ListEntry, ListQuery, Listing};
 pub use machine::Machine;
 pub use sealed::SealedKv;
+pub use upload_listing::{AfterUpload, UploadEntry, UploadListing, UploadQuery};
 pub use version_listing::{AfterVersion, VersionEntry, VersionListing, VersionQuery};
 
 use crate::ids::{PartNumber, UploadId, VersionName};

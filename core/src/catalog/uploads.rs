@@ -3,7 +3,7 @@
 use super::CatalogError;
 use super::command::{Outcome, Precondition};
 use super::kv::{Kv, Table};
-use super::machine::{Machine, corrupt_row, name_from};
+use super::machine::Machine;
 use super::records::{self, ObjectRecord, PartRecord, UploadRecord};
 use super::transaction::Transaction;
 use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId};
@@ -13,9 +13,6 @@ use std::collections::BTreeMap;
 
 /// The least size of a part that is not the last: 5 MiB, as in S3.
 pub const MIN_PART: u64 = 5 * 1024 * 1024;
-
-/// An upload as it is listed: bucket, key, id, record.
-pub type UploadRow = (BucketName, ObjectKey, UploadId, UploadRecord);
 
 /// What a completion asks for.
 pub(super) struct Completion {
@@ -144,31 +141,6 @@ impl<K: Kv> Machine<K> {
         }
     }
 
-    /// The uploads in progress of a bucket whose keys begin with `prefix`, by key.
-    ///
-    /// # Errors
-    /// When the store can't be read.
-    pub fn uploads(
-        &self,
-        bucket: &BucketName,
-        prefix: &str,
-    ) -> Result<Vec<UploadRow>, CatalogError> {
-        let bucket_len = records::bucket_prefix(bucket).len();
-        let from = [&records::bucket_prefix(bucket)[..], prefix.as_bytes()].concat();
-        let until = records::after_prefix(&from);
-        let mut uploads = Vec::new();
-        self.visit(Table::Uploads, &from, &until, |row, value| {
-            let broken = || corrupt_row(Table::Uploads);
-            let (name, id) = row.split_last_chunk::<16>().ok_or_else(broken)?;
-            let key = name.get(bucket_len..name.len() - 1).ok_or_else(broken)?;
-            let key = name_from(Table::Uploads, key, ObjectKey::new)?;
-            let record = records::decode(Table::Uploads, value)?;
-            uploads.push((bucket.clone(), key, UploadId::from_bytes(*id), record));
-            Ok(())
-        })?;
-        Ok(uploads)
-    }
-
     /// The parts of an upload by number.
     ///
     /// # Errors
@@ -177,17 +149,7 @@ impl<K: Kv> Machine<K> {
         &self,
         upload: UploadId,
     ) -> Result<BTreeMap<PartNumber, PartRecord>, CatalogError> {
-        let from = upload.as_bytes().to_vec();
-        let until = [&from[..], &[0xFF, 0xFF]].concat();
-        let mut parts = BTreeMap::new();
-        self.visit(Table::Parts, &from, &until, |row, value| {
-            let broken = || corrupt_row(Table::Parts);
-            let number = u16::from_be_bytes(*row.last_chunk::<2>().ok_or_else(broken)?);
-            let number = PartNumber::try_from(number).map_err(|_| broken())?;
-            parts.insert(number, records::decode(Table::Parts, value)?);
-            Ok(())
-        })?;
-        Ok(parts)
+        Ok(self.list_parts(upload, None, usize::from(PartNumber::MAX))?.into_iter().collect())
     }
 }
 

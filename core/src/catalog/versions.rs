@@ -108,10 +108,21 @@ impl<K: Kv> Machine<K> {
         let Some(doomed) = &doomed else {
             return Ok(Outcome::Deleted { existed: false, made_marker: None, was_marker: false });
         };
-        if object.is_none() && !preconditions.is_empty() {
-            return Err(CatalogError::PreconditionFailed);
+        for precondition in preconditions {
+            match (precondition, &doomed.state) {
+                (Precondition::Noncurrent, _) => {
+                    let newest = self.newest_filed(bucket, key, None)?;
+                    let filed_first = newest.is_some_and(|v| v.place == doomed.place);
+                    if is_current || (current.is_none() && filed_first) {
+                        return Err(CatalogError::PreconditionFailed);
+                    }
+                }
+                (Precondition::Version(id), VersionState::Marker(m)) if *id == m.version => {}
+                // A delete marker meets no other condition.
+                (_, VersionState::Marker(_)) => return Err(CatalogError::PreconditionFailed),
+                (condition, VersionState::Object(object)) => condition.check(Some(object))?,
+            }
         }
-        check_all(preconditions, object)?;
         if let Some(object) = object {
             allow_deletion(&object.lock, txn.at_ms(), bypass)?;
             txn.discard_version(object.version)?;

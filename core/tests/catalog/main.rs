@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conditions;
 mod lock;
 mod model;
 mod support;

@@ -14,7 +14,7 @@ pub mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Action, Clock, KeyVersion, VersionKind};
+pub use plan::{Action, Clock, KeyPlan, KeyVersion, VersionKind};
 pub use rules::{
     Expiration, Filter, FilterForm, Lifecycle, LifecycleError, NoncurrentExpiration, Problem, Rule,
 };

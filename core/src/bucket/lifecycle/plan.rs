@@ -63,37 +63,72 @@ pub enum Action {
     RemoveDeleteMarker,
 }
 
+/// Decides about a key's versions as they are read, newest first: there may be any number of them.
+#[derive(Debug, Clone)]
+pub struct KeyPlan<'a> {
+    rules: &'a Lifecycle,
+    key: String,
+    clock: Clock,
+    seen: usize,
+    /// When the version that was seen last was made: then the next one ceased to be current.
+    since_ms: u64,
+    /// Noncurrent objects that were seen.
+    newer: u32,
+    /// What is due if no older version follows.
+    at_end: Option<Action>,
+}
+
+impl<'a> KeyPlan<'a> {
+    /// A plan for a key, none of whose versions has been seen.
+    pub fn new(rules: &'a Lifecycle, key: impl Into<String>, clock: Clock) -> Self {
+        let key = key.into();
+        Self { rules, key, clock, seen: 0, since_ms: 0, newer: 0, at_end: None }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What is due for the next older version.
+    pub fn next(&mut self, version: &KeyVersion<'_>) -> Option<Action> {
+        let (index, clock) = (self.seen, self.clock);
+        self.seen += 1;
+        let since_ms = std::mem::replace(&mut self.since_ms, version.modified_ms);
+        self.at_end = None;
+        if index > 0 {
+            let due = self.rules.noncurrent_is_due(&self.key, version, since_ms, self.newer, clock);
+            if matches!(version.kind, VersionKind::Object { .. }) {
+                self.newer = self.newer.saturating_add(1);
+            }
+            return due.then_some(Action::DeleteNoncurrent(index));
+        }
+        match version.kind {
+            VersionKind::Object { size, tags } => {
+                let made = version.modified_ms;
+                let due = self.rules.expiry(&self.key, size, tags, made, clock.day_ms);
+                due.is_some_and(|(due, _)| clock.is_past(due)).then_some(Action::ExpireCurrent)
+            }
+            VersionKind::DeleteMarker => {
+                let due = self.rules.marker_is_due(&self.key, version.modified_ms, clock);
+                self.at_end = due.then_some(Action::RemoveDeleteMarker);
+                None
+            }
+        }
+    }
+
+    /// What is due now that all versions have been seen.
+    pub fn finish(self) -> Option<Action> {
+        self.at_end
+    }
+}
+
 impl Lifecycle {
     /// What is due for a key, all of whose versions are given, newest first.
     pub fn plan(&self, key: &str, versions: &[KeyVersion<'_>], clock: Clock) -> Vec<Action> {
-        let Some((current, noncurrent)) = versions.split_first() else {
-            return Vec::new();
-        };
-        let mut actions = Vec::new();
-        match current.kind {
-            VersionKind::Object { size, tags } => {
-                let due = self.expiry(key, size, tags, current.modified_ms, clock.day_ms);
-                if due.is_some_and(|(due, _)| clock.is_past(due)) {
-                    actions.push(Action::ExpireCurrent);
-                }
-            }
-            VersionKind::DeleteMarker => {
-                if noncurrent.is_empty() && self.marker_is_due(key, current.modified_ms, clock) {
-                    actions.push(Action::RemoveDeleteMarker);
-                }
-            }
-        }
-        // A version ceased to be current when the next newer one was made.
-        let (mut since_ms, mut newer) = (current.modified_ms, 0);
-        for (i, version) in noncurrent.iter().enumerate() {
-            if self.noncurrent_is_due(key, version, since_ms, newer, clock) {
-                actions.push(Action::DeleteNoncurrent(i + 1));
-            }
-            since_ms = version.modified_ms;
-            if matches!(version.kind, VersionKind::Object { .. }) {
-                newer += 1;
-            }
-        }
+        let mut plan = KeyPlan::new(self, key, clock);
+        let mut actions: Vec<_> = versions.iter().filter_map(|v| plan.next(v)).collect();
+        actions.extend(plan.finish());
         actions
     }
 

@@ -225,6 +225,20 @@ impl Lifecycle {
         &self.0
     }
 
+    /// The fewest prefixes that cover all keys that the rules in force are about; none of them begins
+    /// with another.
+    pub fn prefixes(&self) -> Vec<&str> {
+        let all: BTreeSet<&str> =
+            self.enabled().map(|rule| rule.filter.prefix.as_deref().unwrap_or_default()).collect();
+        let mut fewest: Vec<&str> = Vec::new();
+        for prefix in all {
+            if !fewest.last().is_some_and(|shorter| prefix.starts_with(shorter)) {
+                fewest.push(prefix);
+            }
+        }
+        fewest
+    }
+
     pub(super) fn enabled(&self) -> impl Iterator<Item = &Rule> {
         self.0.iter().filter(|r| r.enabled)
     }

@@ -276,6 +276,22 @@ fn naive(rules: &[Rule], key: &str, given: &[Given], now: u64, day: u64) -> Vec<
     actions
 }
 
+#[test]
+fn no_key_is_looked_at_twice() {
+    let prefixes = |all: &[&str]| {
+        let rule = |prefix: &&str| {
+            let filter = Filter { prefix: Some((*prefix).to_owned()), ..Filter::default() };
+            Rule { filter, ..days("", 1) }
+        };
+        let lifecycle = Lifecycle::new(all.iter().map(rule).collect()).unwrap();
+        lifecycle.prefixes().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(prefixes(&["b/", "a/x", "a/", "a/", "b"]), ["a/", "b"]);
+    assert_eq!(prefixes(&["b/", "", "a/"]), [""]);
+    let off = Lifecycle::new(vec![Rule { enabled: false, ..days("", 1) }]).unwrap();
+    assert!(off.prefixes().is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
