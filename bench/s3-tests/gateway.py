@@ -15,6 +15,13 @@ CALLERS = ["s3 main", "s3 alt", "s3 tenant", "iam", "iam root", "iam alt root"]
 # The named keys that the suite encrypts under, by their names in its configuration.
 KMS_KEYS = {"kms_keyid": "testkey-1", "kms_keyid2": "testkey-2"}
 VERBS = ["read", "list", "write", "delete", "admin"]
+# How long the lifecycle worker takes a day to be; the suite waits for several.
+DAY_SECONDS = 3
+GATEWAY_TOML = f"""listen = "127.0.0.1:0"
+kms_keys = {json.dumps(list(KMS_KEYS.values()))}
+lifecycle_interval_seconds = 1
+lifecycle_day_seconds = {DAY_SECONDS}
+"""
 
 
 class GatewayError(Exception):
@@ -66,7 +73,8 @@ def suite_config(endpoint, keys, worker):
             f"email = {name}@example.com", f"access_key = {access}", f"secret_key = {secret}",
         ]
         if section == "s3 main":
-            lines += ["api_name = us-east-1", *(f"{name} = {key}" for name, key in KMS_KEYS.items())]
+            lines += ["api_name = us-east-1", f"lc_debug_interval = {DAY_SECONDS}"]
+            lines += [f"{name} = {key}" for name, key in KMS_KEYS.items()]
         if section == "s3 tenant":
             lines += ["tenant = testx"]
     return "\n".join(lines) + "\n"
@@ -80,8 +88,7 @@ def serving(binary, log, keys):
         key_file = data / "keys.toml"
         key_file.touch(mode=0o600)
         key_file.write_text(keys_toml(keys), encoding="utf-8")
-        settings = f'listen = "127.0.0.1:0"\nkms_keys = {json.dumps(list(KMS_KEYS.values()))}\n'
-        (data / "gateway.toml").write_text(settings, encoding="utf-8")
+        (data / "gateway.toml").write_text(GATEWAY_TOML, encoding="utf-8")
         command = [binary, "dev", "--data", data, "--listen", "127.0.0.1:0", "--json"]
         with open(log, "w", encoding="utf-8") as out:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out, text=True)

@@ -16,6 +16,7 @@ use crate::http::front::{Front, Limits};
 use crate::http::health::{Health, Problem};
 use crate::http::tls::ServerTls;
 use crate::http::{Server, Sockets};
+use crate::lifecycle::{self, LifecycleConfig, Pace};
 use crate::s3::{CofferS3, Settings, now_ms};
 use crate::setup::config::{self, GatewayConfig};
 use crate::setup::files::{self, FileError};
@@ -33,6 +34,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// Why a gateway can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +73,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Gateway {
     server: Server,
-    collector: tokio::task::JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
     paths: GatewayDir,
     address: SocketAddr,
     endpoint: String,
@@ -151,13 +153,21 @@ impl Gateway {
         let front = Arc::new(front);
         let server = Server::start(sockets, &tls, front).map_err(failed)?;
         let grace = Duration::from_secs(settings.garbage_grace_seconds);
-        let collector =
-            gc::spawn(engine, catalog, GcConfig { grace, ..GcConfig::default() }, now_ms);
+        let garbage = GcConfig { grace, ..GcConfig::default() };
+        let rules = LifecycleConfig {
+            interval: Duration::from_secs(settings.lifecycle_interval_seconds),
+            day: Duration::from_secs(settings.lifecycle_day_seconds),
+            pace: Pace::default(),
+        };
+        let workers = vec![
+            gc::spawn(engine, catalog.clone(), garbage, now_ms),
+            lifecycle::spawn(catalog, rules, now_ms),
+        ];
 
         let endpoint = format!("https://{}", reachable(address));
         let root = paths.root_key()?;
         init::write_client_profile(&paths, &endpoint, &settings.region)?;
-        Ok(Self { server, collector, paths, address, endpoint, root })
+        Ok(Self { server, workers, paths, address, endpoint, root })
     }
 
     /// Where it listens.
@@ -193,9 +203,11 @@ impl Gateway {
     /// Lets requests at hand end, then stops.
     pub async fn stop(self) {
         self.server.stop().await;
-        self.collector.abort();
-        // Its end is waited for: until then it holds the engine.
-        let _ = self.collector.await;
+        for worker in self.workers {
+            worker.abort();
+            // Its end is waited for: until then it holds the engine and the catalog.
+            let _ = worker.await;
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::conditions::{ReadConditions, preconditions_of};
 use super::convert::{self, refuse_unsupported};
 use super::encryption::{CustomerKey, customer_key, show_encryption, sse_headers};
 use super::errors::{s3, to_s3};
+use super::lifecycle::expiration;
 use super::new_object::new_object;
 use super::put::{MAX_SINGLE_PUT, committed_version};
 use super::{CofferS3, OpenBucket, now_ms, shown_version};
@@ -106,7 +107,10 @@ impl CofferS3 {
             ..CopyObjectResult::default()
         };
         show_checksums!(result, &record.checksums);
-        let mut output = CopyObjectOutput::default();
+        let mut output = CopyObjectOutput {
+            expiration: expiration(&target.record.settings, &key, &record),
+            ..CopyObjectOutput::default()
+        };
         show_encryption!(output, &record.encryption, customer);
         let command = Command::PutObject {
             bucket,

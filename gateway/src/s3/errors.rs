@@ -193,7 +193,7 @@ impl S3Coded for RandomUnavailable {
 }
 
 /// An error's text as S3 words its messages: a capital in front, a full stop behind.
-fn sentence(error: &dyn std::fmt::Display) -> String {
+pub(super) fn sentence(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
     let mut letters = text.chars();
     match letters.next() {

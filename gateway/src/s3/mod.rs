@@ -5,6 +5,7 @@
 //! | [`buckets`] | create, delete, head, list buckets |
 //! | [`settings`] | a bucket's versioning, tags and Object Lock |
 //! | [`policy`], [`acl`], [`cors`] | who may do what, who owns what, which web pages may read |
+//! | [`lifecycle`] | a bucket's lifecycle rules |
 //! | [`put`], [`read`], [`delete`] | put, get and head, delete |
 //! | [`tags`], [`lock`] | an object's tags, retention and legal hold |
 //! | [`new_object`] | what all requests that make objects have in common |
@@ -12,6 +13,7 @@
 //! | [`copy`] | server-side copies, of objects and into parts |
 //! | [`attributes`] | what is known of an object, in one answer |
 //! | [`multipart`], [`upload_checksums`] | multipart uploads, and what their parts add up to |
+//! | [`upload_listing`] | list uploads and their parts |
 //! | [`listing`], [`version_listing`] | list objects, v1 and v2, and their versions |
 //! | [`checksums`] | Content-MD5 and x-amz-checksum-* |
 //! | [`conditions`] | If-Match and its relatives |
@@ -32,6 +34,7 @@ pub mod cors;
 pub mod delete;
 pub mod encryption;
 pub mod errors;
+pub mod lifecycle;
 pub mod listing;
 pub mod lock;
 pub mod multipart;
@@ -42,6 +45,7 @@ pub mod read;
 pub mod settings;
 pub mod tags;
 pub mod upload_checksums;
+pub mod upload_listing;
 pub mod version_listing;
 
 use crate::catalog::CatalogHandle;
@@ -483,5 +487,26 @@ impl S3 for CofferS3 {
         req: S3Request<GetObjectAttributesInput>,
     ) -> Answer<GetObjectAttributesOutput> {
         self.attributes(req.input).await
+    }
+
+    async fn get_bucket_lifecycle_configuration(
+        &self,
+        req: S3Request<GetBucketLifecycleConfigurationInput>,
+    ) -> Answer<GetBucketLifecycleConfigurationOutput> {
+        self.lifecycle(req.input).await.map(S3Response::new)
+    }
+
+    async fn put_bucket_lifecycle_configuration(
+        &self,
+        req: S3Request<PutBucketLifecycleConfigurationInput>,
+    ) -> Answer<PutBucketLifecycleConfigurationOutput> {
+        self.set_lifecycle(req.input).await.map(S3Response::new)
+    }
+
+    async fn delete_bucket_lifecycle(
+        &self,
+        req: S3Request<DeleteBucketLifecycleInput>,
+    ) -> Answer<DeleteBucketLifecycleOutput> {
+        self.drop_lifecycle(req.input).await.map(S3Response::new)
     }
 }

@@ -2,23 +2,20 @@
 
 use super::checksums::{Promised, checksum_type, show_checksums};
 use super::conditions::preconditions;
-use super::convert::{self, refuse, refuse_unsupported};
+use super::convert::{self, refuse_unsupported};
 use super::encryption::{
     CustomerKey, check_customer, customer_key, show_encryption, show_managed, sse_headers,
 };
 use super::errors::{s3, to_s3};
 use super::new_object::new_object;
 use super::put::{body_length, check_length, committed_version};
-use super::{CofferS3, acl, now_ms, shown_version, upload_checksums};
+use super::{CofferS3, lifecycle, now_ms, shown_version, upload_checksums};
 use coffer_core::catalog::records::{Encryption, PartRecord, UploadRecord};
 use coffer_core::catalog::{CatalogError, Command, Outcome, Scope};
 use coffer_core::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId};
 use coffer_core::manifest::{Checksums, ETag};
 use s3s::dto::*;
 use s3s::{Body, S3ErrorCode, S3Request, S3Result};
-
-/// The most lines of one answer (as in S3).
-const MAX_PAGE: usize = 1000;
 
 impl CofferS3 {
     pub(super) async fn begin_upload(
@@ -54,6 +51,8 @@ impl CofferS3 {
             encryption,
             checksum,
         };
+        (output.abort_date, output.abort_rule_id) =
+            lifecycle::abort(&opened.record.settings, &key, record.initiated_ms);
         let command = Command::CreateUpload { bucket, key, upload, record };
         self.catalog.submit(command).await.map_err(to_s3)?;
         Ok(output)
@@ -167,6 +166,7 @@ impl CofferS3 {
         let outcome = self.catalog.submit(command).await.map_err(to_s3)?;
         let mut output = completed(bucket, key, &begun.encryption, &checksums);
         output.version_id = committed_version(&outcome);
+        output.expiration = self.expiration_of(bucket, key).await;
         if let Outcome::Committed { etag, .. } = outcome {
             output.e_tag = Some(convert::etag(etag));
         }
@@ -204,104 +204,6 @@ impl CofferS3 {
         };
         self.catalog.submit(command).await.map_err(to_s3)?;
         Ok(AbortMultipartUploadOutput::default())
-    }
-
-    pub(super) async fn parts_of(&self, input: ListPartsInput) -> S3Result<ListPartsOutput> {
-        let bucket = convert::bucket(&input.bucket)?;
-        let key = convert::key(&input.key)?;
-        let upload = convert::upload_id(&input.upload_id)?;
-        let limit = page_size(input.max_parts)?;
-        let after = input.part_number_marker.unwrap_or(0);
-        let (all, owner) = self
-            .catalog
-            .read(Scope::Hidden, |c| {
-                c.upload(&bucket, &key, upload)?;
-                Ok((c.parts(upload)?, c.bucket(&bucket)?.owner))
-            })
-            .await
-            .map_err(to_s3)?;
-        let mut parts: Vec<Part> = all
-            .into_iter()
-            .filter(|(number, _)| i32::from(number.get()) > after)
-            .take(limit + 1)
-            .map(|(number, record)| {
-                let mut part = Part {
-                    part_number: Some(i32::from(number.get())),
-                    e_tag: Some(convert::etag(ETag::Whole(record.part.md5))),
-                    last_modified: Some(convert::timestamp(record.modified_ms)),
-                    size: Some(convert::signed(record.part.size)),
-                    ..Part::default()
-                };
-                show_checksums!(part, &record.part.checksums);
-                part
-            })
-            .collect();
-        let truncated = parts.len() > limit;
-        parts.truncate(limit);
-        Ok(ListPartsOutput {
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            upload_id: Some(input.upload_id),
-            max_parts: i32::try_from(limit).ok(),
-            part_number_marker: Some(after),
-            next_part_number_marker: parts.last().and_then(|p| p.part_number),
-            is_truncated: Some(truncated),
-            owner: Some(acl::owner(&owner)),
-            parts: Some(parts),
-            ..ListPartsOutput::default()
-        })
-    }
-
-    pub(super) async fn uploads_in(
-        &self,
-        input: ListMultipartUploadsInput,
-    ) -> S3Result<ListMultipartUploadsOutput> {
-        refuse(input.delimiter.as_ref().is_some_and(|d| !d.is_empty()), "A delimiter here")?;
-        let bucket = convert::bucket(&input.bucket)?;
-        let limit = page_size(input.max_uploads)?;
-        let prefix = input.prefix.clone().unwrap_or_default();
-        let key_marker = input.key_marker.clone().unwrap_or_default();
-        let id_marker = input.upload_id_marker.clone().unwrap_or_default();
-        let all = self
-            .catalog
-            .read(Scope::Hidden, |c| {
-                c.bucket(&bucket)?;
-                c.uploads(&bucket, &prefix)
-            })
-            .await
-            .map_err(to_s3)?;
-        let comes_after = |key: &str, id: &str| match key.cmp(key_marker.as_str()) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Equal => !id_marker.is_empty() && id > id_marker.as_str(),
-            std::cmp::Ordering::Less => false,
-        };
-        let mut uploads: Vec<MultipartUpload> = all
-            .into_iter()
-            .map(|(_, key, id, record)| (key, id.to_string(), record))
-            .filter(|(key, id, _)| comes_after(key.as_str(), id))
-            .take(limit + 1)
-            .map(|(key, id, record)| MultipartUpload {
-                key: Some(key.into()),
-                upload_id: Some(id),
-                initiated: Some(convert::timestamp(record.initiated_ms)),
-                ..MultipartUpload::default()
-            })
-            .collect();
-        let truncated = uploads.len() > limit;
-        uploads.truncate(limit);
-        let last = uploads.last().filter(|_| truncated);
-        Ok(ListMultipartUploadsOutput {
-            bucket: Some(input.bucket),
-            prefix: input.prefix,
-            key_marker: input.key_marker,
-            upload_id_marker: input.upload_id_marker,
-            next_key_marker: last.and_then(|u| u.key.clone()),
-            next_upload_id_marker: last.and_then(|u| u.upload_id.clone()),
-            max_uploads: i32::try_from(limit).ok(),
-            is_truncated: Some(truncated),
-            uploads: Some(uploads),
-            ..ListMultipartUploadsOutput::default()
-        })
     }
 }
 
@@ -342,13 +244,4 @@ fn requested_parts(
             Ok((number, etag.into_value(), part))
         })
         .collect()
-}
-
-fn page_size(asked: Option<i32>) -> S3Result<usize> {
-    match asked {
-        None => Ok(MAX_PAGE),
-        Some(n) => usize::try_from(n)
-            .map(|n| n.min(MAX_PAGE))
-            .map_err(|_| s3(S3ErrorCode::InvalidArgument, "The page size is negative.")),
-    }
 }

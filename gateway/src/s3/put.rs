@@ -6,6 +6,7 @@ use super::conditions::preconditions;
 use super::convert::{self, refuse, refuse_unsupported};
 use super::encryption::{show_encryption, sse_headers};
 use super::errors::{s3, to_s3};
+use super::lifecycle::expiration;
 use super::new_object::new_object;
 use coffer_core::catalog::{CatalogError, Command, Outcome};
 use coffer_core::ids::VersionId;
@@ -44,6 +45,7 @@ impl CofferS3 {
         let record = object.record(version, &part, checksums, encryption);
         let mut output = PutObjectOutput {
             e_tag: Some(convert::etag(record.etag)),
+            expiration: expiration(&opened.record.settings, &key, &record),
             ..PutObjectOutput::default()
         };
         show_encryption!(output, &record.encryption, customer);

@@ -5,6 +5,7 @@ use super::conditions::ReadConditions;
 use super::convert::{self, show_headers};
 use super::encryption::{check_customer, customer_key, refuse_on_read, show_encryption};
 use super::errors::{s3, to_s3};
+use super::lifecycle::expiration;
 use super::lock::hold_status;
 use super::new_object::mode_name;
 use super::{Answer, CofferS3, shown_version};
@@ -95,6 +96,9 @@ impl CofferS3 {
         let tags = version.record.tags.len();
         output.tag_count = i32::try_from(tags).ok().filter(|n| *n > 0);
         describe!(output, input, &opened.record, version, customer.as_ref(), span);
+        if name.is_none() {
+            output.expiration = expiration(&opened.record.settings, &key, &version.record);
+        }
         let partial = !span.whole;
         let bytes = self.engine.read(&keys, manifest, span.bytes).await.map_err(to_s3)?;
         let frames = bytes.map_ok(Frame::data).inspect_err(|error| {
@@ -131,6 +135,9 @@ impl CofferS3 {
         let record = self.bucket_record(&bucket).await?;
         let mut output = HeadObjectOutput::default();
         describe!(output, input, &record, version, customer.as_ref(), span);
+        if name.is_none() {
+            output.expiration = expiration(&record.settings, &key, &version.record);
+        }
         let mut response = S3Response::new(output);
         // `s3s` 0.14 has no field for it.
         if !version.record.tags.is_empty() {

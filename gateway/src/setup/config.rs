@@ -29,6 +29,13 @@ pub struct GatewayConfig {
     /// How long the data of deleted objects is kept for reads that have begun, in seconds.
     #[serde(default = "default_grace")]
     pub garbage_grace_seconds: u64,
+    /// The pause between two rounds of the lifecycle worker, in seconds.
+    #[serde(default = "default_lifecycle_interval")]
+    pub lifecycle_interval_seconds: u64,
+    /// How long the lifecycle worker takes a day to be, in seconds. Shorter than a real day only for
+    /// tests that can't wait: objects go as much earlier. Clients are always told real days.
+    #[serde(default = "default_lifecycle_day")]
+    pub lifecycle_day_seconds: u64,
     /// Memory for object data in flight, in MiB.
     #[serde(default = "default_memory")]
     pub memory_mib: usize,
@@ -49,6 +56,14 @@ const fn default_grace() -> u64 {
     900
 }
 
+const fn default_lifecycle_interval() -> u64 {
+    3600
+}
+
+const fn default_lifecycle_day() -> u64 {
+    24 * 3600
+}
+
 const fn default_memory() -> usize {
     128
 }
@@ -67,6 +82,8 @@ impl GatewayConfig {
             kms_keys: Vec::new(),
             code: default_code(),
             garbage_grace_seconds: default_grace(),
+            lifecycle_interval_seconds: default_lifecycle_interval(),
+            lifecycle_day_seconds: default_lifecycle_day(),
             memory_mib: default_memory(),
             max_requests: default_requests(),
         }
@@ -81,6 +98,10 @@ impl GatewayConfig {
         config.code().map_err(|why| FileError::invalid(path, format!("code: {why}")))?;
         if config.memory_mib < 32 {
             return Err(FileError::invalid(path, "memory_mib: at least 32 are needed"));
+        }
+        if config.lifecycle_interval_seconds == 0 || config.lifecycle_day_seconds == 0 {
+            let why = "lifecycle_interval_seconds, lifecycle_day_seconds: at least 1 is needed";
+            return Err(FileError::invalid(path, why));
         }
         if config.max_requests == 0 {
             return Err(FileError::invalid(path, "max_requests: at least 1 is needed"));

@@ -85,11 +85,6 @@ impl<'a> KeyPlan<'a> {
         Self { rules, key, clock, seen: 0, since_ms: 0, newer: 0, at_end: None }
     }
 
-    /// The key.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
     /// What is due for the next older version.
     pub fn next(&mut self, version: &KeyVersion<'_>) -> Option<Action> {
         let (index, clock) = (self.seen, self.clock);

@@ -225,11 +225,14 @@ impl Lifecycle {
         &self.0
     }
 
-    /// The fewest prefixes that cover all keys that the rules in force are about; none of them begins
-    /// with another.
-    pub fn prefixes(&self) -> Vec<&str> {
-        let all: BTreeSet<&str> =
-            self.enabled().map(|rule| rule.filter.prefix.as_deref().unwrap_or_default()).collect();
+    /// The fewest prefixes that cover all keys that the rules in force are about, of those rules that
+    /// are `asked` for; none begins with another.
+    pub fn prefixes(&self, asked: impl Fn(&Rule) -> bool) -> Vec<&str> {
+        let all: BTreeSet<&str> = self
+            .enabled()
+            .filter(|rule| asked(rule))
+            .map(|rule| rule.filter.prefix.as_deref().unwrap_or_default())
+            .collect();
         let mut fewest: Vec<&str> = Vec::new();
         for prefix in all {
             if !fewest.last().is_some_and(|shorter| prefix.starts_with(shorter)) {

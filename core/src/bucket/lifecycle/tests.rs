@@ -284,12 +284,14 @@ fn no_key_is_looked_at_twice() {
             Rule { filter, ..days("", 1) }
         };
         let lifecycle = Lifecycle::new(all.iter().map(rule).collect()).unwrap();
-        lifecycle.prefixes().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        lifecycle.prefixes(|_| true).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(prefixes(&["b/", "a/x", "a/", "a/", "b"]), ["a/", "b"]);
     assert_eq!(prefixes(&["b/", "", "a/"]), [""]);
     let off = Lifecycle::new(vec![Rule { enabled: false, ..days("", 1) }]).unwrap();
-    assert!(off.prefixes().is_empty());
+    assert!(off.prefixes(|_| true).is_empty());
+    let expiring = Lifecycle::new(vec![days("", 1)]).unwrap();
+    assert!(expiring.prefixes(|rule| rule.noncurrent.is_some()).is_empty());
 }
 
 proptest! {
