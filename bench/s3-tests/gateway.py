@@ -43,17 +43,18 @@ def new_keys(workers):
 
 def keys_toml(keys):
     """`keys.toml` with a root key first, as the gateway's own, then the callers'."""
-    lines = [key_toml("root", secrets.token_hex(10), secrets.token_urlsafe(30))]
+    lines = [key_toml("root", secrets.token_hex(10), secrets.token_urlsafe(30), owned=False)]
     for (worker, section), (access, secret) in keys.items():
-        lines.append(key_toml(caller_name(section, worker), access, secret))
+        lines.append(key_toml(caller_name(section, worker), access, secret, owned=True))
     return "\n".join(lines)
 
 
-def key_toml(name, access, secret):
+def key_toml(name, access, secret, owned):
+    """A key that may do everything: everywhere, or with the buckets that its holder makes."""
     verbs = ", ".join(f'"{verb}"' for verb in VERBS)
     return (
         f'[[key]]\nname = "{name}"\naccess_key = "{access}"\nsecret_key = "{secret}"\n'
-        f"[[key.grants]]\nverbs = [{verbs}]\n"
+        f"[[key.grants]]\nverbs = [{verbs}]\nowned = {str(owned).lower()}\n"
     )
 
 
