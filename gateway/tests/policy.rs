@@ -103,9 +103,11 @@ async fn policies_open_and_close_what_grants_do_not() {
         ("DELETE /data/b", [204, 204, 403]),
         // The policy's denial holds for the owner too.
         ("DELETE /data/open/a", [403, 403, 403]),
-        // Nobody but the owner learns that an object is not there.
-        ("GET /data/open/none", [404, 403, 403]),
+        // That an object is not there is told to those who may list it, and to nobody else.
+        ("GET /data/open/none", [404, 404, 404]),
         ("GET /data/open/none?versionId=null", [404, 403, 403]),
+        ("GET /data/closed/none", [404, 403, 403]),
+        ("HEAD /data/closed/none", [404, 403, 403]),
         ("GET /data?policy", [200, 403, 403]),
         ("GET /data?acl", [200, 403, 403]),
         ("PUT /data?policy", [400, 403, 403]),

@@ -86,7 +86,9 @@ pub(crate) async fn check(
         _ => Tags::default(),
     };
     let now = SystemTime::now();
-    let facts = Facts { asking, existing: &existing, from_body: subject.tags, now };
+    // Asking for a key is listing what begins with it.
+    let asked = subject.key.filter(|_| need.on == On::Listing).map(ObjectKey::as_str);
+    let facts = Facts { asking, asked, existing: &existing, from_body: subject.tags, now };
     let key = subject.key.filter(|_| need.on != On::Listing).map(ObjectKey::as_str);
     let judge = |caller, action| {
         policy.evaluate(&Request { caller, action, bucket: subject.bucket, key, context: &facts })
@@ -248,6 +250,7 @@ impl Access {
             return Err(denied());
         }
         let record = self.bucket(asking, &bucket).await?;
+        check_owner(asking, "x-amz-expected-bucket-owner", &record)?;
         if record.settings.public_access.is_some_and(|b| b.block_public_acls)
             && asking.header("x-amz-acl").is_some_and(acl::is_public)
         {
@@ -262,8 +265,44 @@ impl Access {
             Some(key) => Subject::bucket(&bucket, &record).object(key, version.as_deref()),
             None => Subject::bucket(&bucket, &record),
         };
-        check(&self.catalog, asking, need, subject).await?;
+        if let Err(error) = check(&self.catalog, asking, need, subject).await {
+            return Err(self.missing(asking, need, subject).await.unwrap_or(error));
+        }
         acl::check_headers(asking.headers, &record)
+    }
+
+    /// That an object is not there, for someone who may not read it but may list it.
+    async fn missing(
+        &self,
+        asking: &Asking<'_>,
+        need: Need,
+        subject: Subject<'_>,
+    ) -> Option<S3Error> {
+        let key = subject.key.filter(|_| need.action == operations::READ.action)?;
+        check(&self.catalog, asking, operations::LIST, subject).await.ok()?;
+        let name = subject.version.map(str::parse).transpose().ok()?;
+        let scope = Scope::Object(subject.bucket, key);
+        match self.catalog.read(scope, |c| c.version(subject.bucket, key, name)).await {
+            Err(error @ (CatalogError::NoSuchKey | CatalogError::NoSuchVersion)) => {
+                Some(to_s3(error))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Checks that a bucket belongs to whom the request names, if it names someone.
+///
+/// # Errors
+/// `AccessDenied`.
+pub(crate) fn check_owner(
+    asking: &Asking<'_>,
+    header: &str,
+    bucket: &BucketRecord,
+) -> S3Result<()> {
+    match asking.headers.get(header) {
+        Some(owner) if owner.as_bytes() != bucket.owner.as_bytes() => Err(denied()),
+        _ => Ok(()),
     }
 }
 

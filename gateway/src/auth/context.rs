@@ -21,6 +21,8 @@ pub(crate) struct Asking<'a> {
 /// A request with the tags that are at stake.
 pub(super) struct Facts<'a> {
     pub(super) asking: &'a Asking<'a>,
+    /// The key that is asked for, where a listing is judged that the request does not name.
+    pub(super) asked: Option<&'a str>,
     /// The tags that the object has.
     pub(super) existing: &'a Tags,
     /// The tags that the request's body sets; otherwise those of its header count.
@@ -93,7 +95,7 @@ impl Facts<'_> {
             Key::EpochTime => Some(now().as_secs().to_string()),
             Key::Username => caller.map(|c| c.name().to_owned()),
             Key::PrincipalArn => caller.map(|c| user_arn(c.name())),
-            Key::Prefix => asking.query("prefix"),
+            Key::Prefix => self.asked.map(str::to_owned).or_else(|| asking.query("prefix")),
             Key::Delimiter => asking.query("delimiter"),
             Key::MaxKeys => asking.query("max-keys"),
             Key::VersionId => asking.version(),
@@ -162,7 +164,8 @@ mod tests {
         let asking = Asking { headers: &headers, uri: &uri, extensions: &extensions };
         let existing = Tags::from_query(coffer_core::bucket::TagLimit::Object, "a=b").unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(100);
-        let facts = Facts { asking: &asking, existing: &existing, from_body: None, now };
+        let facts =
+            Facts { asking: &asking, asked: None, existing: &existing, from_body: None, now };
         for (key, expected) in [
             ("aws:SourceIp", "192.0.2.1"),
             ("aws:SecureTransport", "true"),

@@ -71,7 +71,7 @@ const INVALID: Failure = Failure(
 const CHUNKED: Failure = Failure(
     StatusCode::NOT_IMPLEMENTED,
     "NotImplemented",
-    "aws-chunked bodies need a signed request; with an access token, send the body as it is.",
+    "aws-chunked bodies need a request that is signed by its headers; otherwise, send the body as it is.",
 );
 const OLD_SIGNATURE: Failure = Failure(
     StatusCode::BAD_REQUEST,
@@ -198,6 +198,9 @@ impl Front {
             Ok(Some(identity)) => caller.set(identity),
             Err(failure) => return failure.response(id),
         }
+        if has_framing_that_stays(&request) {
+            return CHUNKED.response(id);
+        }
         request.extensions_mut().insert(caller.clone());
         let stalled = Arc::new(AtomicBool::new(false));
         let request = request.map(|b| Arriving::watch(b, self.body_idle, stalled.clone()));
@@ -246,11 +249,6 @@ impl Front {
                 TokenError::Expired => EXPIRED,
                 TokenError::Invalid => INVALID,
             })?;
-        // Only signed requests get their chunk framing taken off; it must not be stored.
-        let sha256 = request.headers().get(CONTENT_SHA256);
-        if sha256.is_some_and(|v| v.as_bytes().starts_with(b"STREAMING-")) {
-            return Err(CHUNKED);
-        }
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(identity.clone());
         Ok(Some(identity))
@@ -264,6 +262,14 @@ fn has_old_signature(request: &Request<Body>) -> bool {
     let header = request.headers().get(AUTHORIZATION);
     header.is_some_and(|v| v.as_bytes().starts_with(b"AWS "))
         || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature")
+}
+
+/// Whether a body comes in aws-chunked framing that would be stored with it: `s3s` takes it off only
+/// where it verifies a signature in the headers.
+fn has_framing_that_stays(request: &Request<Body>) -> bool {
+    let sha256 = request.headers().get(CONTENT_SHA256);
+    sha256.is_some_and(|v| v.as_bytes().starts_with(b"STREAMING-"))
+        && !request.headers().contains_key(AUTHORIZATION)
 }
 
 /// Whether a presigned URL is to hold for longer than S3 allows, which `s3s` does not mind.

@@ -191,6 +191,8 @@ impl CofferS3 {
         let key = convert::key(key)?;
         let opened = self.open_bucket(&bucket).await?;
         let subject = Subject::bucket(&bucket, &opened.record).object(&key, version_id.as_deref());
+        let owner = "x-amz-source-expected-bucket-owner";
+        access::check_owner(asking, owner, &opened.record)?;
         access::check(&self.catalog, asking, READ, subject).await?;
         let scope = Scope::Object(&bucket, &key);
         let find = self.catalog.read(scope, |c| c.version_with_manifest(&bucket, &key, name));
