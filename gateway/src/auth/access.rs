@@ -278,14 +278,12 @@ impl Access {
         need: Need,
         subject: Subject<'_>,
     ) -> Option<S3Error> {
-        let key = subject.key.filter(|_| need.action == operations::READ.action)?;
+        let reads = need.action == operations::READ.action && subject.version.is_none();
+        let key = subject.key.filter(|_| reads)?;
         check(&self.catalog, asking, operations::LIST, subject).await.ok()?;
-        let name = subject.version.map(str::parse).transpose().ok()?;
         let scope = Scope::Object(subject.bucket, key);
-        match self.catalog.read(scope, |c| c.version(subject.bucket, key, name)).await {
-            Err(error @ (CatalogError::NoSuchKey | CatalogError::NoSuchVersion)) => {
-                Some(to_s3(error))
-            }
+        match self.catalog.read(scope, |c| c.version(subject.bucket, key, None)).await {
+            Err(error @ CatalogError::NoSuchKey) => Some(to_s3(error)),
             _ => None,
         }
     }
