@@ -10,7 +10,7 @@ from common import ACCESS_KEY, CA_FILE, HOST, MIB, REGION, SECRET_KEY, WORK
 from common import check, data, done, need_module, read, write
 
 minio = need_module("minio")
-from minio.commonconfig import REPLACE, ComposeSource, CopySource
+from minio.commonconfig import REPLACE, ComposeSource, CopySource, Tags
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
@@ -64,6 +64,26 @@ def objects():
     check("what is not there", code(client.stat_object, BUCKET, "none") == "NoSuchKey")
 
 
+def tags():
+    wanted = Tags.new_object_tags()
+    wanted["projekt"] = "ü +-=._:/@"
+    client.put_object(BUCKET, "tagged", io.BytesIO(b"x"), 1, tags=wanted)
+    check("tags put with an object", client.get_object_tags(BUCKET, "tagged") == wanted)
+    client.copy_object(BUCKET, "tagged copy", CopySource(BUCKET, "tagged"))
+    check("a copy keeps them", client.get_object_tags(BUCKET, "tagged copy") == wanted)
+    wanted["more"] = ""
+    client.set_object_tags(BUCKET, "tagged", wanted)
+    check("tags replaced", client.get_object_tags(BUCKET, "tagged") == wanted)
+    client.delete_object_tags(BUCKET, "tagged")
+    check("tags deleted", client.get_object_tags(BUCKET, "tagged") is None)
+    wanted = Tags.new_bucket_tags()
+    wanted["team"] = "storage"
+    client.set_bucket_tags(BUCKET, wanted)
+    check("tags of a bucket", client.get_bucket_tags(BUCKET) == wanted)
+    client.delete_bucket_tags(BUCKET)
+    check("deleted, too", client.get_bucket_tags(BUCKET) is None)
+
+
 def copies():
     body, stream = data(6 * MIB, "object"), data(17 * MIB, "stream")
     client.copy_object(BUCKET, "copy", CopySource(BUCKET, "a/é +%"))
@@ -110,6 +130,7 @@ def deletes():
 
 buckets()
 objects()
+tags()
 copies()
 listings()
 presigned()
