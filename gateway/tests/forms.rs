@@ -153,6 +153,20 @@ async fn forms_that_do_not_keep_to_their_policy_store_nothing() {
         form.push((name.into(), value.into()));
         form
     };
+    let sign_2 = |secret: &str| {
+        let key = secret_of(secret);
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key.as_bytes());
+        let (mut form, conditions) = usual();
+        let json = json!({"expiration": NEVER, "conditions": conditions}).to_string();
+        let policy = STANDARD.encode(json);
+        let signature = STANDARD.encode(hmac::sign(&key, policy.as_bytes()));
+        for (name, value) in
+            [("AWSAccessKeyId", "ann"), ("signature", &signature), ("policy", &policy)]
+        {
+            form.push((name.into(), value.into()));
+        }
+        form
+    };
     let expired = {
         let (form, conditions) = usual();
         sign(form, conditions, "2020-01-01T00:00:00Z")
@@ -204,7 +218,9 @@ async fn forms_that_do_not_keep_to_their_policy_store_nothing() {
             400,
             "AuthorizationQueryParametersError",
         ),
-        ("version 2", "/data", with("signature", "eA=="), small, 400, "InvalidRequest"),
+        ("both versions", "/data", with("signature", "eA=="), small, 400, "InvalidArgument"),
+        ("version 2", "/data", sign_2("ann"), small, 204, ""),
+        ("version 2, wrong", "/data", sign_2("eve"), small, 403, "SignatureDoesNotMatch"),
         ("to an object", "/data/a", signed(), small, 405, "MethodNotAllowed"),
         ("anonymous", "/data", fields(&[("key", "up/a")]), small, 403, "AccessDenied"),
         (

@@ -1,6 +1,11 @@
-//! Who signed a form's policy (SigV4).
+//! Who signed a form's policy, in version 4 or 2.
 //!
-//! Source: Amazon S3 API Reference, "Authenticating requests: browser-based uploads using POST".
+//! Elsewhere version 2 is refused, since what it signs can be repeated forever. In forms both
+//! versions sign the same, the policy, which tells its own end and what may be sent; pages with
+//! forms of version 2 are still about.
+//!
+//! Source: Amazon S3 API Reference, "Authenticating requests: browser-based uploads using POST";
+//! of version 2, Amazon S3 Developer Guide (API version 2006-03-01), "Browser-Based Uploads".
 
 use super::fields::Form;
 use super::{bad, denied};
@@ -8,16 +13,18 @@ use crate::auth::KeyRing;
 use crate::auth::identity::Identity;
 use crate::auth::keys::Secret;
 use crate::http::failure::Failure;
-use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use aws_lc_rs::hmac::{self, HMAC_SHA1_FOR_LEGACY_USE_ONLY, HMAC_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use std::sync::Arc;
 
 const INCOMPLETE: Failure = bad(
     "InvalidArgument",
     "A signed form needs the fields policy, x-amz-algorithm, x-amz-credential, x-amz-date and \
-     x-amz-signature.",
+     x-amz-signature; or, in version 2, policy, AWSAccessKeyId and signature.",
 );
-const OLD: Failure = bad(
+const ALGORITHM: Failure = bad(
     "InvalidRequest",
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
 );
@@ -40,23 +47,51 @@ const TEMPORARY: Failure = denied("Security tokens are not supported in forms.")
 /// Verifies a form's signature. `None`: it has neither signature nor policy, and speaks for whoever
 /// sent it.
 pub(super) fn signer(form: &Form, keys: &KeyRing) -> Result<Option<Arc<Identity>>, Failure> {
-    if form.get("signature").is_some() || form.get("awsaccesskeyid").is_some() {
-        return Err(OLD);
-    }
     if form.get("x-amz-security-token").is_some() {
         return Err(TEMPORARY);
     }
     let part = |name| form.get(name);
-    let parts = ["policy", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
-    let [Some(policy), Some(algorithm), Some(credential), Some(date), Some(signature)] =
-        parts.map(part)
-    else {
-        let none = parts.iter().all(|name| form.get(name).is_none());
-        return if none { Ok(None) } else { Err(INCOMPLETE) };
-    };
-    if algorithm != "AWS4-HMAC-SHA256" {
-        return Err(OLD);
+    let version_4 = ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
+    let version_2 = ["awsaccesskeyid", "signature"];
+    match (part("policy"), version_4.map(part), version_2.map(part)) {
+        (None, [None, None, None, None], [None, None]) => Ok(None),
+        (
+            Some(policy),
+            [Some(algorithm), Some(credential), Some(date), Some(signature)],
+            [None, None],
+        ) => {
+            if algorithm != "AWS4-HMAC-SHA256" {
+                return Err(ALGORITHM);
+            }
+            verify_4(keys, policy, credential, date, signature).map(Some)
+        }
+        (Some(policy), [None, None, None, None], [Some(access_key), Some(signature)]) => {
+            verify_2(keys, policy, access_key, signature).map(Some)
+        }
+        _ => Err(INCOMPLETE),
     }
+}
+
+fn verify_2(
+    keys: &KeyRing,
+    policy: &str,
+    access_key: &str,
+    signature: &str,
+) -> Result<Arc<Identity>, Failure> {
+    let (secret, identity) = keys.find(access_key).ok_or(UNKNOWN)?;
+    let signature = STANDARD.decode(signature).map_err(|_| WRONG)?;
+    let key = hmac::Key::new(HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_str().as_bytes());
+    hmac::verify(&key, policy.as_bytes(), &signature).map_err(|_| WRONG)?;
+    Ok(identity)
+}
+
+fn verify_4(
+    keys: &KeyRing,
+    policy: &str,
+    credential: &str,
+    date: &str,
+    signature: &str,
+) -> Result<Arc<Identity>, Failure> {
     let scope: Vec<&str> = credential.split('/').collect();
     let [access_key, day, region, "s3", "aws4_request"] = scope[..] else {
         return Err(CREDENTIAL);
@@ -68,7 +103,7 @@ pub(super) fn signer(form: &Form, keys: &KeyRing) -> Result<Option<Arc<Identity>
     let signature = hex::decode(signature).map_err(|_| WRONG)?;
     let key = hmac::Key::new(HMAC_SHA256, signing_key(secret, day, region).as_ref());
     hmac::verify(&key, policy.as_bytes(), &signature).map_err(|_| WRONG)?;
-    Ok(Some(identity))
+    Ok(identity)
 }
 
 /// The key for a day, a region and S3.
