@@ -1,6 +1,6 @@
 //! Cutting a request body into chunks, knowing which one is the last.
 
-use super::write::{BodyError, WriteError};
+use super::write::{BodyError, MAX_PART, WriteError};
 use bytes::Bytes;
 use coffer_core::layout::CHUNK_LEN;
 use futures::{Stream, StreamExt};
@@ -20,13 +20,18 @@ pub(super) struct Chunker<S> {
     rest: Bytes,
     /// Bytes that are still to come, as far as the client said.
     expected: Option<u64>,
+    announced: Option<u64>,
+    /// Bytes that may still come.
+    allowed: u64,
     idle: Duration,
     ended: bool,
 }
 
 impl<S: Stream<Item = Result<Bytes, BodyError>> + Unpin> Chunker<S> {
     pub(super) fn new(body: S, expected: Option<u64>, idle: Duration) -> Self {
-        Self { body, rest: Bytes::new(), expected, idle, ended: false }
+        let allowed = expected.unwrap_or(MAX_PART);
+        let (rest, announced) = (Bytes::new(), expected);
+        Self { body, rest, expected, announced, allowed, idle, ended: false }
     }
 
     /// The most bytes that the next chunk can have.
@@ -50,10 +55,18 @@ impl<S: Stream<Item = Result<Bytes, BodyError>> + Unpin> Chunker<S> {
             }
             match tokio::time::timeout(self.idle, self.body.next()).await {
                 Err(_) => return Err(WriteError::BodyStalled(self.idle)),
-                Ok(Some(frame)) => self.rest = frame.map_err(WriteError::Body)?,
+                Ok(Some(frame)) => self.take_in(frame.map_err(WriteError::Body)?)?,
                 Ok(None) => self.ended = true,
             }
         }
+    }
+
+    /// A body that goes on beyond its end is given up there, not when it ends at last.
+    fn take_in(&mut self, frame: Bytes) -> Result<(), WriteError> {
+        let left = self.allowed.checked_sub(frame.len() as u64);
+        self.allowed = left.ok_or(WriteError::BodyTooLong { announced: self.announced })?;
+        self.rest = frame;
+        Ok(())
     }
 }
 
@@ -98,6 +111,14 @@ mod tests {
             prop_assert!(last.1 && (last.0 > 0 || total == 0));
             prop_assert!(others.iter().all(|(n, end)| *n == CHUNK_LEN as usize && !end));
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_goes_on_and_on_is_given_up() {
+        let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[1; 1000])));
+        let mut chunker = Chunker::new(endless, Some(5500), Duration::from_secs(5));
+        let error = chunker.next().await.unwrap_err();
+        assert!(matches!(error, WriteError::BodyTooLong { announced: Some(5500) }), "{error}");
     }
 
     #[tokio::test]

@@ -20,6 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
+/// The most bytes of a part, and of an object that is put at once: 5 GiB, as in S3.
+pub const MAX_PART: u64 = 5 * 1024 * 1024 * 1024;
+
 /// Why a body could not be read: the transport's or the protocol's error.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -36,6 +39,12 @@ pub enum WriteError {
     /// The client stopped sending.
     #[error("the request body stalled for {} s", .0.as_secs())]
     BodyStalled(Duration),
+    /// The client sent more than it had said, or than a part may have.
+    #[error("the request body has more than the {} bytes that were announced or are allowed", .announced.unwrap_or(MAX_PART))]
+    BodyTooLong {
+        /// What the client had said.
+        announced: Option<u64>,
+    },
     /// Too few nodes are up to place the shards.
     #[error(transparent)]
     TooFewNodes(#[from] TooFewNodes),

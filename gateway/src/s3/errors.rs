@@ -126,6 +126,12 @@ impl S3Coded for WriteError {
     fn coded(self) -> S3Error {
         match self {
             Self::Body(error) => body_error(error),
+            Self::BodyTooLong { announced: Some(_) } => {
+                s3(S3ErrorCode::IncompleteBody, sentence(&self))
+            }
+            Self::BodyTooLong { announced: None } => {
+                s3(S3ErrorCode::EntityTooLarge, sentence(&self))
+            }
             Self::BodyStalled(_) => s3(S3ErrorCode::RequestTimeout, sentence(&self)),
             Self::TooFewNodes(_) | Self::NoQuorum { .. } => unavailable(&self),
             Self::Seal(_) | Self::Code(_) | Self::Shape(_) | Self::Worker(_) => internal(&self),

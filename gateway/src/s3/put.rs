@@ -8,6 +8,7 @@ use super::encryption::{show_encryption, sse_headers};
 use super::errors::{s3, to_s3};
 use super::lifecycle::expiration;
 use super::new_object::new_object;
+use crate::engine::write::MAX_PART;
 use coffer_core::catalog::{CatalogError, Command, Outcome};
 use coffer_core::ids::VersionId;
 use coffer_core::manifest::{self, Manifest};
@@ -15,7 +16,7 @@ use s3s::dto::*;
 use s3s::{Body, S3ErrorCode, S3Request, S3Result};
 
 /// The largest object that one PUT or one copy may make: 5 GiB (as in S3).
-pub(super) const MAX_SINGLE_PUT: u64 = 5 * 1024 * 1024 * 1024;
+pub(super) const MAX_SINGLE_PUT: u64 = MAX_PART;
 
 impl CofferS3 {
     pub(super) async fn put(&self, req: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
@@ -87,16 +88,13 @@ pub(super) fn body_length(announced: Option<i64>) -> S3Result<Option<u64>> {
     }
 }
 
-/// The body must be as long as announced, and within the limit if it was not announced.
+/// The body must be as long as announced.
 pub(super) fn check_length(announced: Option<u64>, came: u64) -> S3Result<()> {
     match announced {
         Some(announced) if announced != came => Err(s3(
             S3ErrorCode::IncompleteBody,
             format!("{announced} bytes were announced, but {came} came."),
         )),
-        _ if came > MAX_SINGLE_PUT => {
-            Err(s3(S3ErrorCode::EntityTooLarge, "One request may carry at most 5 GiB."))
-        }
         _ => Ok(()),
     }
 }
