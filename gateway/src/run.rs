@@ -11,6 +11,7 @@ use crate::engine::nodes::NodeSet;
 use crate::engine::{Engine, EngineConfig};
 use crate::http::admin::{Names, TokenRoute};
 use crate::http::cors::CrossOrigin;
+use crate::http::document::MAX_DOCUMENT;
 use crate::http::forms::Forms;
 use crate::http::front::{Front, Limits};
 use crate::http::health::{Health, Problem};
@@ -215,8 +216,7 @@ impl Gateway {
 /// sees them; it would read one, with the file in it, before it asks whether the client may send it.
 fn protocol_limits() -> S3Config {
     let mut config = S3Config::default();
-    // 10,000 parts with a checksum each, or 1,000 keys of 1 KiB.
-    config.xml_max_body_size = 4 * 1024 * 1024;
+    config.xml_max_body_size = MAX_DOCUMENT;
     config.post_object_max_file_size = 0;
     config.form_max_field_size = 16 * 1024;
     config.form_max_fields_size = 64 * 1024;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`identity`] | who asks, and what they may do by their own grants |
 //! | [`keys`] | static access keys, for SigV4 |
+//! | `signed` | what a signature must cover |
 //! | [`token`] | access tokens (biscuits), for `Authorization: Bearer` |
 //! | `appended` | what holders may append to a token |
 //! | [`access`] | the one authorization function |
@@ -19,6 +20,7 @@ pub(crate) mod context;
 pub mod identity;
 pub mod keys;
 pub(crate) mod operations;
+pub(crate) mod signed;
 pub mod token;
 
 pub use identity::Identity;

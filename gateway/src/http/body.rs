@@ -1,21 +1,45 @@
 //! Bodies under watch: requests that stall are given up, answers are counted and logged.
 
+use super::failure::Failure;
 use super::log::Record;
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use s3s::{Body, StdError};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
-/// The client paused for too long while it sent a body.
+const STALLED: Failure = Failure(
+    StatusCode::BAD_REQUEST,
+    "RequestTimeout",
+    "The request body was not sent within the time allowed.",
+);
+
+/// What was found wrong with a request's body while it was read. The answer is then this, whatever
+/// the reader makes of the error that it gets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fault(Arc<OnceLock<Failure>>);
+
+impl Fault {
+    /// What was found first.
+    pub(super) fn found(&self) -> Option<Failure> {
+        self.0.get().copied()
+    }
+
+    /// Notes what was found, and gives the error that ends the body.
+    pub(super) fn raise(&self, failure: Failure) -> StdError {
+        let _ = self.0.set(failure);
+        Faulty(failure.2).into()
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
-#[error("the request body stalled for {} s", .0.as_secs())]
-struct Stalled(Duration);
+#[error("{0}")]
+struct Faulty(&'static str);
 
 /// A request's body that fails when nothing comes for a while. Only waiting for the client counts,
 /// not the time in which nobody reads.
@@ -24,17 +48,17 @@ pub(super) struct Arriving {
     idle: Duration,
     timer: Pin<Box<Sleep>>,
     waiting: bool,
-    stalled: Arc<AtomicBool>,
+    fault: Fault,
 }
 
 impl Arriving {
-    /// Watches `body`; `stalled` is set when it was given up.
-    pub(super) fn watch(body: Body, idle: Duration, stalled: Arc<AtomicBool>) -> Body {
+    /// Watches `body`; `fault` tells when it was given up.
+    pub(super) fn watch(body: Body, idle: Duration, fault: Fault) -> Body {
         if body.is_end_stream() {
             return body;
         }
         let timer = Box::pin(tokio::time::sleep(idle));
-        Body::http_body_unsync(Self { body, idle, timer, waiting: false, stalled })
+        Body::http_body_unsync(Self { body, idle, timer, waiting: false, fault })
     }
 }
 
@@ -56,9 +80,8 @@ impl HttpBody for Arriving {
             this.waiting = true;
         }
         ready!(this.timer.as_mut().poll(cx));
-        this.stalled.store(true, Ordering::Relaxed);
         this.body = Body::empty();
-        Poll::Ready(Some(Err(Stalled(this.idle).into())))
+        Poll::Ready(Some(Err(this.fault.raise(STALLED))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,13 +1,14 @@
 //! What all requests pass, whichever protocol brought them.
 
-use super::body::{Arriving, Leaving};
+use super::body::{Arriving, Fault, Leaving};
 use super::cors::CrossOrigin;
 use super::failure::Failure;
 use super::forms::Forms;
 use super::health::Health;
 use super::log::Record;
-use super::wording;
+use super::{document, framing, sanity, wording};
 use crate::auth::identity::{Authenticated, Identity};
+use crate::auth::signed::{self, Flaw};
 use crate::auth::token::{TokenError, Tokens};
 use coffer_core::random::{self, OsRandom};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RETRY_AFTER};
@@ -15,12 +16,10 @@ use http::{Method, Request, Response, StatusCode, Version};
 use s3s::Body;
 use s3s::service::S3Service;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
-const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
 /// Bounds that hold over all protocols.
@@ -56,22 +55,12 @@ const SLOW_DOWN: Failure = Failure(
     "SlowDown",
     "Too many requests at a time. Please reduce your request rate.",
 );
-const STALLED: Failure = Failure(
-    StatusCode::BAD_REQUEST,
-    "RequestTimeout",
-    "The request body was not sent within the time allowed.",
-);
 const EXPIRED: Failure =
     Failure(StatusCode::BAD_REQUEST, "ExpiredToken", "The provided token has expired.");
 const INVALID: Failure = Failure(
     StatusCode::BAD_REQUEST,
     "InvalidToken",
     "The provided token is malformed or otherwise invalid.",
-);
-const CHUNKED: Failure = Failure(
-    StatusCode::NOT_IMPLEMENTED,
-    "NotImplemented",
-    "aws-chunked bodies need a request that is signed by its headers; otherwise, send the body as it is.",
 );
 const OLD_SIGNATURE: Failure = Failure(
     StatusCode::BAD_REQUEST,
@@ -81,7 +70,18 @@ const OLD_SIGNATURE: Failure = Failure(
 const LONG_LIFE: Failure = Failure(
     StatusCode::BAD_REQUEST,
     "AuthorizationQueryParametersError",
-    "X-Amz-Expires must be at most a week: 604800 seconds.",
+    "X-Amz-Expires must be a number of seconds from 1 to a week: 604800.",
+);
+const PARAMETERS: Failure = Failure(
+    StatusCode::BAD_REQUEST,
+    "AuthorizationQueryParametersError",
+    "Query-string authentication requires X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
+     X-Amz-Date, X-Amz-SignedHeaders and X-Amz-Expires, each once.",
+);
+const HEADER_NOT_SIGNED: Failure = Failure(
+    StatusCode::FORBIDDEN,
+    "AccessDenied",
+    "There were headers present in the request which were not signed.",
 );
 const INTERNAL: Failure = Failure(
     StatusCode::INTERNAL_SERVER_ERROR,
@@ -183,40 +183,46 @@ impl Front {
 
     async fn serve(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         id: &str,
         caller: &Authenticated,
     ) -> Response<Body> {
         if has_old_signature(&request) {
             return OLD_SIGNATURE.response(id);
         }
-        if is_signed_for_too_long(&request) {
-            return LONG_LIFE.response(id);
+        if let Some(failure) = sanity::problem(&request) {
+            return failure.response(id);
         }
+        match signed::flaw(&request) {
+            None => {}
+            Some(Flaw::HeaderNotSigned) => return HEADER_NOT_SIGNED.response(id),
+            Some(Flaw::Expires) => return LONG_LIFE.response(id),
+            Some(Flaw::Parameters) => return PARAMETERS.response(id),
+        }
+        let fault = Fault::default();
+        let request = request.map(|b| Arriving::watch(b, self.body_idle, fault.clone()));
+        let guarded = framing::guard(request, &fault).and_then(|r| document::guard(r, &fault));
+        let mut request = match guarded {
+            Ok(request) => request,
+            Err(failure) => return failure.response(id),
+        };
         match self.bearer(&mut request) {
             Ok(None) => {}
             Ok(Some(identity)) => caller.set(identity),
             Err(failure) => return failure.response(id),
         }
-        if has_framing_that_stays(&request) {
-            return CHUNKED.response(id);
-        }
         request.extensions_mut().insert(caller.clone());
-        let stalled = Arc::new(AtomicBool::new(false));
-        let request = request.map(|b| Arriving::watch(b, self.body_idle, stalled.clone()));
         let attributes = wording::asks_attributes(&request);
-        let has_stalled = || stalled.load(Ordering::Relaxed);
         let (request, form) = match Forms::boundary(&request) {
             None => (request, None),
             Some(boundary) => match self.forms.translate(request, &boundary).await {
                 Ok((request, form)) => (request, Some(form)),
-                Err(_) if has_stalled() => return STALLED.response(id),
-                Err(failure) => return failure.response(id),
+                Err(failure) => return fault.found().unwrap_or(failure).response(id),
             },
         };
         let outcome = self.s3.call(request).await;
-        if has_stalled() {
-            return STALLED.response(id);
+        if let Some(failure) = fault.found() {
+            return failure.response(id);
         }
         match outcome {
             Ok(response) => {
@@ -262,23 +268,6 @@ fn has_old_signature(request: &Request<Body>) -> bool {
     let header = request.headers().get(AUTHORIZATION);
     header.is_some_and(|v| v.as_bytes().starts_with(b"AWS "))
         || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "Signature")
-}
-
-/// Whether a body comes in aws-chunked framing that would be stored with it: `s3s` takes it off only
-/// where it verifies a signature in the headers.
-fn has_framing_that_stays(request: &Request<Body>) -> bool {
-    let sha256 = request.headers().get(CONTENT_SHA256);
-    sha256.is_some_and(|v| v.as_bytes().starts_with(b"STREAMING-"))
-        && !request.headers().contains_key(AUTHORIZATION)
-}
-
-/// Whether a presigned URL is to hold for longer than S3 allows, which `s3s` does not mind.
-fn is_signed_for_too_long(request: &Request<Body>) -> bool {
-    const WEEK: u64 = 7 * 24 * 60 * 60;
-    let query = request.uri().query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
-        name == "X-Amz-Expires" && value.parse::<u64>().is_ok_and(|s| s > WEEK)
-    })
 }
 
 fn busy(request_id: &str) -> Response<Body> {

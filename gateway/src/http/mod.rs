@@ -11,6 +11,9 @@
 //! | [`connection`] | what is known of where a request comes from |
 //! | [`forms`] | uploads from browsers' forms |
 //! | `failure` | answers that are made without S3 |
+//! | `sanity` | requests that two readers could understand differently are refused |
+//! | `framing` | aws-chunked bodies are framed well, in small chunks |
+//! | `document` | bodies that are read into memory are short, and what was promised |
 //! | `body` | bodies that stall are given up, answers are counted |
 //! | `linger` | what a client still sends when it has its answer is read for a while |
 //! | `wording` | what the protocol library words otherwise than S3 |
@@ -22,13 +25,16 @@ pub mod admin;
 mod body;
 pub mod connection;
 pub mod cors;
+pub(crate) mod document;
 pub(crate) mod failure;
 pub mod forms;
+mod framing;
 pub mod front;
 mod h3;
 pub mod health;
 mod linger;
 pub mod log;
+mod sanity;
 mod tasks;
 mod tcp;
 pub mod tls;

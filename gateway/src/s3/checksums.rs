@@ -13,10 +13,13 @@ use s3s::{S3ErrorCode, S3Result, TrailingHeaders};
 
 /// The algorithms, by the names that S3 uses.
 const ALGORITHMS: [&str; 5] = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
+/// Headers that begin as those with checksums do.
+const NO_CHECKSUMS: [&str; 3] =
+    ["x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"];
 
 /// What the client said about the body, before or after it.
 #[derive(Debug)]
-pub(super) struct Promised {
+pub(crate) struct Promised {
     md5: Option<[u8; 16]>,
     /// Value by algorithm, from the headers.
     values: Vec<(&'static str, String)>,
@@ -27,7 +30,7 @@ pub(super) struct Promised {
 
 /// Computes the promised checksums.
 #[derive(Default)]
-pub(super) struct Hasher(ChecksumHasher);
+pub(crate) struct Hasher(ChecksumHasher);
 
 impl Observer for Hasher {
     fn update(&mut self, data: &[u8]) {
@@ -39,29 +42,53 @@ impl Promised {
     /// Reads the promises from a request's headers.
     ///
     /// # Errors
-    /// `InvalidDigest` when Content-MD5 is not a base64 MD5.
-    pub(super) fn from_headers(
+    /// `InvalidDigest` when Content-MD5 is not a base64 MD5, `InvalidRequest` when a checksum is not
+    /// of an algorithm of S3 or not of its length: it must not go unchecked.
+    pub(crate) fn from_headers(
         headers: &HeaderMap,
         trailers: Option<TrailingHeaders>,
     ) -> S3Result<Self> {
         let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-        let md5 = text("content-md5").map(parse_md5).transpose()?;
+        let announced = text("x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
+        let announced: Vec<&str> = announced.split(',').map(str::trim).collect();
+        let names = headers.keys().map(http::HeaderName::as_str).chain(announced.iter().copied());
+        for name in names.filter(|n| n.starts_with("x-amz-checksum-") && !NO_CHECKSUMS.contains(n))
+        {
+            if !ALGORITHMS.into_iter().any(|a| header_name(a) == name) {
+                let message = format!("{name} is not a checksum that is supported.");
+                return Err(s3(S3ErrorCode::InvalidRequest, message));
+            }
+        }
         let mut values = Vec::new();
         let mut trailing = Vec::new();
-        let announced = text("x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
         for algorithm in ALGORITHMS {
             let name = header_name(algorithm);
-            if let Some(value) = text(&name) {
+            if let Some(value) = headers.get(&name) {
+                let value = value.to_str().unwrap_or_default();
+                if STANDARD.decode(value).map(|v| v.len()) != Ok(checksum_len(algorithm)) {
+                    let message = format!("Value for {name} header is invalid.");
+                    return Err(s3(S3ErrorCode::InvalidRequest, message));
+                }
                 values.push((algorithm, value.to_owned()));
-            } else if announced.split(',').any(|t| t.trim() == name) {
+            } else if announced.contains(&name.as_str()) {
                 trailing.push(algorithm);
             }
         }
-        Ok(Self { md5, values, trailing, trailers })
+        Ok(Self { values, trailing, trailers, ..Self::md5_from_headers(headers)? })
+    }
+
+    /// As [`Promised::from_headers`], without the checksums.
+    ///
+    /// # Errors
+    /// `InvalidDigest`.
+    pub(crate) fn md5_from_headers(headers: &HeaderMap) -> S3Result<Self> {
+        let md5 = headers.get("content-md5").map(|v| v.to_str().unwrap_or_default());
+        let md5 = md5.map(parse_md5).transpose()?;
+        Ok(Self { md5, values: Vec::new(), trailing: Vec::new(), trailers: None })
     }
 
     /// A hasher for the algorithms that were promised.
-    pub(super) fn hasher(&self) -> Hasher {
+    pub(crate) fn hasher(&self) -> Hasher {
         hasher_for(self.algorithms())
     }
 
@@ -89,7 +116,7 @@ impl Promised {
     ///
     /// # Errors
     /// `BadDigest` when they differ, `InvalidRequest` when a promised trailer is missing.
-    pub(super) fn verify(self, md5: [u8; 16], hasher: Hasher) -> S3Result<Checksums> {
+    pub(crate) fn verify(self, md5: [u8; 16], hasher: Hasher) -> S3Result<Checksums> {
         if self.md5.is_some_and(|promised| promised != md5) {
             let message = "The Content-MD5 you specified did not match what we received.";
             return Err(s3(S3ErrorCode::BadDigest, message));
@@ -156,6 +183,16 @@ fn hasher_for(algorithms: impl Iterator<Item = &'static str>) -> Hasher {
 
 fn header_name(algorithm: &str) -> String {
     format!("x-amz-checksum-{}", algorithm.to_ascii_lowercase())
+}
+
+/// Bytes of a checksum.
+fn checksum_len(algorithm: &str) -> usize {
+    match algorithm {
+        "CRC32" | "CRC32C" => 4,
+        "CRC64NVME" => 8,
+        "SHA1" => 20,
+        _ => 32,
+    }
 }
 
 fn parse_md5(text: &str) -> S3Result<[u8; 16]> {
@@ -245,6 +282,20 @@ mod tests {
         let wrong = verify(&[("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")], b"x");
         assert_eq!(wrong, Err(S3ErrorCode::BadDigest));
         assert_eq!(verify(&[("content-md5", "nonsense")], b""), Err(S3ErrorCode::InvalidDigest));
+    }
+
+    #[test]
+    fn what_can_not_be_checked_is_refused() {
+        for (name, value) in [
+            ("x-amz-checksum-crc32", "!!!"),
+            ("x-amz-checksum-crc32", "AAAAAAAAAAA="),
+            ("x-amz-checksum-sha256", ""),
+            ("x-amz-checksum-foo", "AAAAAA=="),
+            ("x-amz-trailer", "x-amz-checksum-foo"),
+        ] {
+            assert_eq!(verify(&[(name, value)], b"x"), Err(S3ErrorCode::InvalidRequest), "{name}");
+        }
+        assert!(verify(&[("x-amz-checksum-algorithm", "CRC32")], b"x").is_ok());
     }
 
     #[test]
