@@ -29,11 +29,14 @@ pub struct Limits {
     pub requests: usize,
     /// How long a client may pause while it sends a body.
     pub body_idle: Duration,
+    /// How long a client may take to send a request's head; on HTTP/1.1, idle time before included.
+    pub headers: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests: 1024, body_idle: Duration::from_secs(60) }
+        let (body_idle, headers) = (Duration::from_secs(60), Duration::from_secs(30));
+        Self { requests: 1024, body_idle, headers }
     }
 }
 
@@ -47,6 +50,7 @@ pub struct Front {
     forms: Forms,
     requests: Arc<Semaphore>,
     body_idle: Duration,
+    pub(super) header_timeout: Duration,
     alt_svc: Option<HeaderValue>,
 }
 
@@ -109,6 +113,7 @@ impl Front {
             forms,
             requests: Arc::new(Semaphore::new(limits.requests)),
             body_idle: limits.body_idle,
+            header_timeout: limits.headers,
             alt_svc: HeaderValue::from_str(&format!("h3=\":{port}\"; ma=86400")).ok(),
         }
     }

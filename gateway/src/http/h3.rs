@@ -26,8 +26,6 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Connections at a time; more are refused. From a quarter on, clients must prove their address.
 const MAX_CONNECTIONS: usize = 4096;
 const VALIDATE_FROM: usize = MAX_CONNECTIONS / 4;
-/// How long a client may take to send a request's headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may leave what it is sent in our buffers.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How long a connection stays open after its last answer when the server stops.
@@ -146,7 +144,7 @@ async fn answer(
         let body = first.map_or_else(Body::empty, |first| request_body(first, receive));
         Ok::<_, StreamError>((request.map(|()| body), send))
     };
-    let (mut request, mut send) = tokio::time::timeout(HEADER_TIMEOUT, arrival).await??;
+    let (mut request, mut send) = tokio::time::timeout(front.header_timeout, arrival).await??;
     request.extensions_mut().insert(origin);
     let response = front.answer(request).await;
     send_response(&mut send, response).await

@@ -28,8 +28,6 @@ use tokio_rustls::TlsAcceptor;
 const MAX_CONNECTIONS: usize = 4096;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long an HTTP/1.1 client may take to send a request's headers, idle time before included.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a peer may be silent before it is asked for a sign of life, and then to give it.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long a peer may leave what it is sent in our buffers.
@@ -58,7 +56,7 @@ impl Connections {
         let mut http = Builder::new(tasks.clone());
         http.http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
+            .header_read_timeout(front.header_timeout)
             .max_headers(MAX_HEADER_COUNT)
             .max_buf_size(READ_BUFFER);
         http.http2()
