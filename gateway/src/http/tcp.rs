@@ -16,6 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -111,8 +112,11 @@ impl Connections {
         let connection = Connection { peer, tls };
         let front = self.front.clone();
         let linger = self.linger.clone();
+        let asked = Arc::new(AtomicBool::new(false));
+        let first = asked.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             let front = front.clone();
+            first.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(connection);
             let request = linger.watch(request);
             async move { Ok::<Response<Body>, Infallible>(front.answer(request).await) }
@@ -125,9 +129,19 @@ impl Connections {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            () = self.silence(&asked) => return,
         };
         if let Err(error) = outcome {
             tracing::debug!(%error, "connection ended");
+        }
+    }
+
+    /// Ends when nothing was `asked` in time. The timers of hyper only run once it knows which
+    /// version of HTTP it is to be, for which it waits without end.
+    async fn silence(&self, asked: &AtomicBool) {
+        tokio::time::sleep(self.front.header_timeout).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending().await
         }
     }
 }

@@ -178,7 +178,7 @@ async fn the_same_is_refused_over_every_protocol() {
     let copy = ("x-amz-copy-source", "/data/secret");
     let presigned = "/data/x?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKROOT&X-Amz-Date=D\
                      &X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=S";
-    let table: [(&str, &str, Vec<(&str, &str)>, u16, &str); 8] = [
+    let table = [
         ("PUT", "/data/50%", vec![auth], 400, "InvalidURI"),
         ("PUT", "/data/%zz", vec![auth], 400, "InvalidURI"),
         ("PUT", "/data/%FF", vec![auth], 400, "InvalidURI"),

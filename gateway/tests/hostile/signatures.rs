@@ -16,13 +16,13 @@ async fn presigned_urls_allow_what_was_signed_and_nothing_else() {
     let get = Head::new("GET", "/data/o");
     let long = "8".repeat(40);
     let parameters = "AuthorizationQueryParametersError";
-    let table: Vec<(&str, Head, Vec<(&str, &str)>, u16, &str)> = vec![
+    let table = [
         ("good", get.clone(), vec![], 200, ""),
         ("a week", get.clone(), vec![("X-Amz-Expires", "604800")], 200, ""),
         ("more than a week", get.clone(), vec![("X-Amz-Expires", "604801")], 400, parameters),
         ("no time", get.clone(), vec![("X-Amz-Expires", "0")], 400, parameters),
         ("negative", get.clone(), vec![("X-Amz-Expires", "-1")], 400, parameters),
-        ("beyond u64", get.clone(), vec![("X-Amz-Expires", &long)], 400, parameters),
+        ("beyond u64", get.clone(), vec![("X-Amz-Expires", long.as_str())], 400, parameters),
         ("a fraction", get.clone(), vec![("X-Amz-Expires", "1.5")], 400, parameters),
         ("no life", get.clone(), vec![("X-Amz-Expires", "")], 400, parameters),
         ("no credential", get.clone(), vec![("X-Amz-Credential", "")], 400, parameters),

@@ -40,6 +40,12 @@ async fn heads_that_do_not_end_are_given_up_and_hold_nobody_up() {
     let headers = [("authorization", bearer.as_str())];
     let served = fixture.send(Protocol::Http2, "GET", "/data/mnist/1", &headers, b"").await;
     assert_eq!(served.status, 200);
+    // The beginning of HTTP/2, and not all of it.
+    for i in [0, 5, 20] {
+        let mut connection = fixture.raw(b"h2").await;
+        connection.write_all(&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..i]).await.unwrap();
+        slow.push(connection);
+    }
     for connection in slow {
         let said = last_words(connection).await;
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
