@@ -169,4 +169,15 @@ mod tests {
             assert!(!endpoint.serves(&other.parse().unwrap()), "{other}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_accepted_reads_back_as_it_prints(
+            text in "(https?://)?([a-z]{0,8}|\\[[0-9a-f:]{0,12}\\]|[0-9.]{0,15})(:[0-9]{0,6})?/?|\\PC*",
+        ) {
+            if let Ok(endpoint) = text.parse::<Endpoint>() {
+                proptest::prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
+            }
+        }
+    }
 }

@@ -235,6 +235,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn codes_read_back_as_they_print(text in "[0-9+ -]{0,8}|\\PC*") {
+            if let Ok(code) = text.parse::<Code>() {
+                prop_assert_eq!(code.to_string().parse::<Code>(), Ok(code));
+            }
+        }
+
+        #[test]
         fn any_k_shards_rebuild_all(
             k in 1u8..=10, m in 1u8..=4, len in 1usize..200, seed: u64, lost in proptest::collection::vec(any::<prop::sample::Index>(), 0..5),
         ) {

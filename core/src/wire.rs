@@ -149,5 +149,33 @@ mod tests {
             let _ = decode::<Request>(&bytes);
             let _ = decode::<Response>(&bytes);
         }
+
+        #[test]
+        fn what_is_understood_reads_back_and_is_no_larger_than_it_came(
+            kind in 0..5u8,
+            rest: Vec<u8>,
+        ) {
+            // Most arbitrary bytes are no header at all: these begin as one.
+            let bytes = [&[kind], rest.as_slice()].concat();
+            if let Ok(request) = decode::<Request>(&bytes) {
+                let encoded = encode(&request).unwrap();
+                prop_assert!(encoded.len() <= 4 + bytes.len());
+                prop_assert_eq!(decode::<Request>(&encoded[4..]), Ok(request));
+            }
+            if let Ok(response) = decode::<Response>(&bytes) {
+                let encoded = encode(&response).unwrap();
+                prop_assert!(encoded.len() <= 4 + bytes.len());
+                prop_assert_eq!(decode::<Response>(&encoded[4..]), Ok(response));
+            }
+        }
+
+        #[test]
+        fn a_header_that_is_cut_is_none(keys: Vec<([u8; 16], u32, u8)>, cut: prop::sample::Index) {
+            let key = |(blob, chunk, index)| ShardKey { blob: BlobId::from_bytes(blob), chunk, index };
+            let request = Request::Delete { keys: keys.into_iter().map(key).collect() };
+            let bytes = encode(&request).unwrap();
+            let cut = 4 + cut.index(bytes.len() - 4);
+            prop_assert!(decode::<Request>(&bytes[4..cut]).is_err());
+        }
     }
 }

@@ -107,3 +107,25 @@ impl NodeConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn arbitrary_files_never_panic(
+            text in "(node_id = |listen = |volume_size = |\"127.0.0.1:1\"|\"[0-9a-f]{30,34}\"|-1|99999999999999999999|\n|é|\\PC){0,12}",
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let node = NodeDir::new(dir.path());
+            std::fs::write(node.config(), &text).unwrap();
+            if let Ok(config) = NodeConfig::load(&node) {
+                let _ = config.id(&node);
+                let _ = config.options();
+            }
+        }
+    }
+}

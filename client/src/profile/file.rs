@@ -61,3 +61,24 @@ pub(super) fn warn_if_shared(path: &Path) {
         tracing::warn!("{path} holds secrets and others may read it: run `chmod 600 {path}`");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn arbitrary_files_never_panic_and_errors_keep_secrets(
+            text in "(\\[profile\\.a\\]\n|secret_key = |token = |\"s3cr3t-é\"|http3 = 1|\n|é|\\PC){0,12}",
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("config.toml");
+            std::fs::write(&path, &text).unwrap();
+            if let Err(error) = read(&path) {
+                prop_assert!(!error.to_string().contains("s3cr3t"), "{}", error);
+            }
+        }
+    }
+}

@@ -277,4 +277,20 @@ mod tests {
         }
         assert_eq!(S3Code::from("Odd").to_string(), "Odd");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_answers_never_panic(text: String, status: u16) {
+            let _ = S3Error::from_answer(status, &text, None).to_string();
+        }
+
+        #[test]
+        fn answers_that_are_nearly_errors_never_panic(
+            text in "(<Error>|<Error |</Error>|<Code>|</Code>|<Message>|&lt;|&#x1;|&|é|x| ){0,20}",
+            status: u16,
+        ) {
+            let error = S3Error::from_answer(status, &text, None);
+            proptest::prop_assert!(error.to_string().len() < 1024 + text.len());
+        }
+    }
 }

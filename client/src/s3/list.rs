@@ -188,4 +188,21 @@ mod tests {
         assert_eq!(result.contents[0].etag.as_deref(), Some("\"x\""));
         assert_eq!(result.common_prefixes[0].prefix, "d/");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_key_survives_its_encoding(key: String) {
+            let all = percent_encoding::NON_ALPHANUMERIC;
+            let encoded = percent_encoding::utf8_percent_encode(&key, all).to_string();
+            proptest::prop_assert_eq!(decode(&encoded), Some(key));
+        }
+
+        #[test]
+        fn arbitrary_names_and_documents_never_panic(
+            text in "(<ListBucketResult>|</ListBucketResult>|<Contents>|</Contents>|<Key>|%F|%41|\\+|&amp;|é|x){0,20}",
+        ) {
+            let _ = decode(&text);
+            let _ = quick_xml::de::from_str::<ListBucketResult>(&text);
+        }
+    }
 }

@@ -296,3 +296,57 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     }
     end
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the bytes of a value decode to, encoded again: as long at most, and the same again.
+    fn stable<T>(bytes: &[u8])
+    where
+        T: Serialize + for<'a> Deserialize<'a> + PartialEq + std::fmt::Debug,
+    {
+        if let Ok(record) = decode::<T>(Table::Objects, bytes) {
+            let encoded = encode(Table::Objects, &record).unwrap();
+            assert!(encoded.len() <= bytes.len());
+            assert_eq!(decode::<T>(Table::Objects, &encoded).unwrap(), record);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_values_never_panic_and_what_decodes_is_stable(
+            version in prop_oneof![9 => Just(VERSION), 1 => any::<u8>()],
+            rest in prop::collection::vec(prop_oneof![0..4u8, any::<u8>()], 0..200),
+        ) {
+            let bytes = [&[version], rest.as_slice()].concat();
+            stable::<BucketRecord>(&bytes);
+            stable::<ObjectVersion>(&bytes);
+            stable::<VersionRecord>(&bytes);
+            stable::<PartRecord>(&bytes);
+            stable::<UploadRecord>(&bytes);
+            stable::<GarbageRecord>(&bytes);
+            stable::<Manifest>(&bytes);
+        }
+
+        #[test]
+        fn whatever_a_manifest_says_checking_it_does_not_panic(
+            rest in prop::collection::vec(prop_oneof![0..8u8, any::<u8>()], 0..200),
+        ) {
+            let bytes = [&[VERSION, 1], rest.as_slice()].concat();
+            if let Ok(manifest) = decode::<Manifest>(Table::Manifests, &bytes) {
+                for part in &manifest.parts {
+                    let _ = part.check();
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_ids_read_back(bytes: Vec<u8>) {
+            if let Some(id) = GarbageId::from_key(&bytes) {
+                prop_assert_eq!(id.to_key(), bytes);
+            }
+        }
+    }
+}

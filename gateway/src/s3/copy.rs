@@ -264,4 +264,17 @@ mod tests {
             assert!(copy_span(Some(bad), 10).is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_asked_for_the_span_is_within_the_source(
+            first in "[0-9]{0,21}", last in "[0-9]{0,21}", size: u64, text: String,
+        ) {
+            for range in [format!("bytes={first}-{last}"), text] {
+                if let Ok(span) = copy_span(Some(&range), size) {
+                    proptest::prop_assert!(span.start < span.end && span.end <= size);
+                }
+            }
+        }
+    }
 }

@@ -119,6 +119,36 @@ pub fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Fil
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::keys::KeyFile;
+    use crate::setup::config::{GatewayConfig, load_cluster};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn arbitrary_files_never_panic_and_errors_keep_values(
+            text in "(\\[\\[key\\]\\]\n|listen = |code = |memory_mib = |secret_key = |\"hüsh-123\"|-1|9{30}|\n|é|\\PC){0,12}",
+        ) {
+            let path = Path::new("x.toml");
+            let errors = [
+                parse_toml::<GatewayConfig>(path, &text).err(),
+                parse_toml::<KeyFile>(path, &text).err(),
+            ];
+            for error in errors.into_iter().flatten() {
+                prop_assert!(!error.to_string().contains("hüsh-123"), "{}", error);
+            }
+        }
+
+        #[test]
+        fn arbitrary_cluster_maps_never_panic(
+            text in "(\\{\"version\":1,\"nodes\":\\[|\\{\"id\":\"[0-9a-f]{31,33}\"|,\"weight\":(-1|0|1e999|1)|\\}|\\]|,|\\PC){0,12}",
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("cluster.json");
+            write(&path, text.as_bytes()).unwrap();
+            let _ = load_cluster(&path);
+        }
+    }
 
     #[test]
     fn a_secret_is_written_for_its_owner_only_and_refused_when_exposed() {

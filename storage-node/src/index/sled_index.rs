@@ -137,3 +137,23 @@ impl Index for SledIndex {
         guarded(|| self.db.flush()).map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_entries_never_panic_and_what_decodes_reads_back(bytes: Vec<u8>) {
+            if let Ok(location) = decode::<Location>(&bytes) {
+                let encoded = encode(&location).unwrap();
+                prop_assert_eq!(decode::<Location>(&encoded).unwrap(), location);
+            }
+            if let Ok(watermark) = decode::<Watermark>(&bytes) {
+                let encoded = encode(&watermark).unwrap();
+                prop_assert_eq!(decode::<Watermark>(&encoded).unwrap(), watermark);
+            }
+        }
+    }
+}

@@ -104,3 +104,102 @@ pub(crate) fn first_bad_block(
     let all = BlockRange { first: 0, count: info.blocks() };
     Ok(record::first_bad(table, &bytes[record.head_len()..], info.block_size, all))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::record::Kind;
+    use coffer_core::ids::BlobId;
+    use coffer_core::shard::ShardKey;
+    use proptest::prelude::*;
+
+    const NODE: NodeId = NodeId::from_bytes([7; 16]);
+    const VOLUME: VolumeNo = VolumeNo(3);
+
+    /// A file that is only read.
+    #[derive(Debug)]
+    struct Bytes(Vec<u8>);
+
+    impl DiskFile for Bytes {
+        fn size(&self) -> io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+        fn allocated(&self) -> io::Result<u64> {
+            self.size()
+        }
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            let rest = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let n = rest.len().min(buf.len());
+            buf[..n].copy_from_slice(&rest[..n]);
+            Ok(n)
+        }
+        fn write_at(&self, _: &[&[u8]], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn punch_hole(&self, _: u64, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    fn tombstone(seq: u64) -> Record {
+        let key = ShardKey { blob: BlobId::from_bytes([1; 16]), chunk: 0, index: 0 };
+        Record { kind: Kind::Tombstone { key }, seq, synced: 0 }
+    }
+
+    /// Bytes that may look like the begin of a record, and may end anywhere.
+    fn junk() -> impl Strategy<Value = Vec<u8>> {
+        (any::<bool>(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(
+            |(magic, mut bytes)| {
+                if magic && bytes.len() >= 9 {
+                    bytes[..8].copy_from_slice(&MAGIC);
+                    bytes[8] = bytes[8] % 3 + 1;
+                }
+                bytes
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_intact_record_is_found_between_whatever_bytes(
+            pieces in prop::collection::vec(junk(), 0..6), tail in junk(),
+        ) {
+            let mut bytes = Vec::new();
+            let mut expected = Vec::new();
+            for (seq, piece) in (0u64..).zip(&pieces) {
+                bytes.extend_from_slice(piece);
+                bytes.resize(bytes.len().next_multiple_of(ALIGN as usize), 0);
+                let offset = bytes.len() as u64;
+                let place = Place { node: NODE, volume: VOLUME, offset };
+                bytes.extend_from_slice(&record::encode(&tombstone(seq), &place, &[]));
+                expected.push((offset, tombstone(seq)));
+            }
+            bytes.extend_from_slice(&tail);
+            let file = Bytes(bytes);
+            let mut scanner = Scanner::new(&file, NODE, VOLUME, 0).unwrap();
+            let (mut found, mut at) = (Vec::new(), 0);
+            while let Some(next) = scanner.next().unwrap() {
+                // No byte is passed over, none is looked at twice.
+                match next {
+                    Found::Record { offset, record } => {
+                        prop_assert_eq!(offset, at);
+                        found.push((offset, record));
+                        at += record.total_len();
+                    }
+                    Found::Bad { start, end } => {
+                        prop_assert!(start == at && end > start);
+                        at = end;
+                    }
+                }
+            }
+            prop_assert_eq!(found, expected);
+            prop_assert_eq!(at, file.0.len() as u64);
+        }
+    }
+}
