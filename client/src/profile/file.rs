@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Result<ConfigFile, ProfileError> {
     let mut config: ConfigFile = toml::from_str(&text).map_err(|error| {
         // Only the message and the line: the error's own text quotes the line, secrets and all.
         let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-        let reason = format!("line {line}: {}", error.message());
+        let reason = format!("line {line}: {}", without_value(error.message()));
         ProfileError::Parse { path: path.to_owned(), reason }
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -49,6 +49,13 @@ pub(super) fn read(path: &Path) -> Result<ConfigFile, ProfileError> {
         warn_if_shared(path);
     }
     Ok(config)
+}
+
+/// What was expected instead of a value of another type; the value may be a secret in the wrong
+/// place.
+fn without_value(message: &str) -> &str {
+    let at = message.rfind(", expected ").filter(|_| message.starts_with("invalid "));
+    at.map_or(message, |at| &message[at + 2..])
 }
 
 /// Warns if `path` may be read by others than its owner.
@@ -71,7 +78,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn arbitrary_files_never_panic_and_errors_keep_secrets(
-            text in "(\\[profile\\.a\\]\n|secret_key = |token = |\"s3cr3t-é\"|http3 = 1|\n|é|\\PC){0,12}",
+            text in "(\\[profile\\.a\\]\n|secret_key = |token = |profile = |\"s3cr3t-é\"|http3 = 1|\n|é|\\PC){0,12}",
         ) {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("config.toml");

@@ -112,8 +112,15 @@ pub fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, Fil
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|s| text[..s.start.min(text.len())].lines().count().max(1));
         let place = line.map(|l| format!("line {l}: ")).unwrap_or_default();
-        FileError::invalid(path, format!("{place}{}", error.message()))
+        FileError::invalid(path, format!("{place}{}", without_value(error.message())))
     })
+}
+
+/// What was expected instead of a value of another type; the value may be a secret in the wrong
+/// place.
+fn without_value(message: &str) -> &str {
+    let at = message.rfind(", expected ").filter(|_| message.starts_with("invalid "));
+    at.map_or(message, |at| &message[at + 2..])
 }
 
 #[cfg(test)]
