@@ -133,7 +133,8 @@ async fn policies_open_and_close_what_grants_do_not() {
     assert_eq!(text.between("<Error>", "</Error>").between("<Key>", "</Key>"), "open/a", "{text}");
 
     // A copy needs its source as well as its target.
-    for (source, status) in [("/data/open/a", 200), ("/data/closed/a", 403)] {
+    for (source, status) in [("/data/open/a", 200), ("data/%6Fpen/a", 200), ("/data/closed/a", 403)]
+    {
         let copy = with_headers(&[("x-amz-copy-source", source)]);
         assert_eq!(bob.must("PUT", "/data/copy", copy).await.status, status, "{source}");
     }
@@ -189,6 +190,40 @@ async fn tags_decide_where_a_policy_asks_for_them() {
         let answer = bob.must("PUT", &format!("/data/{key}"), tagging).await;
         assert_eq!(answer.status, status, "{key} {tag}: {}", answer.text());
     }
+    people.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_write_is_not_to_lock() {
+    let people = People::start().await;
+    let (ann, bob) = (&people.ann, &people.bob);
+    let locked = with_headers(&[("x-amz-bucket-object-lock-enabled", "true")]);
+    assert_eq!(ann.must("PUT", "/data", locked).await.status, 200);
+    let put = async |who: &Signed, headers: &[(&'static str, &str)]| {
+        let answer = who.must("PUT", "/data/a", with_headers(headers)).await;
+        answer.status.as_u16()
+    };
+    let held = [("x-amz-object-lock-legal-hold", "ON")];
+    let kept = [
+        ("x-amz-object-lock-mode", "GOVERNANCE"),
+        ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
+    ];
+    set_policy(ann, json!([{"Action": "s3:PutObject"}])).await;
+    assert_eq!(put(bob, &[("x-amz-tagging", "a=b")]).await, 200);
+    assert_eq!(put(bob, &held).await, 403);
+    assert_eq!(put(bob, &kept).await, 403);
+    assert_eq!(put(ann, &held).await, 200);
+    set_policy(
+        ann,
+        json!([
+            {"Action": ["s3:PutObject", "s3:PutObjectRetention"]},
+            {"Effect": "Deny", "Action": "s3:PutObjectTagging"},
+        ]),
+    )
+    .await;
+    assert_eq!(put(bob, &kept).await, 200);
+    assert_eq!(put(bob, &held).await, 403);
+    assert_eq!(put(bob, &[("x-amz-tagging", "a=b")]).await, 403);
     people.stop().await;
 }
 

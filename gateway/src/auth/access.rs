@@ -94,35 +94,39 @@ pub(crate) async fn check(
         policy.evaluate(&Request { caller, action, bucket: subject.bucket, key, context: &facts })
     };
     let by_name = identity::in_policies(caller);
-    let action = need.action(subject.version);
-    let decision = judge(by_name, action);
-    let implied = implied(asking, need).any(|a| judge(by_name, a) == Decision::Deny);
-    if decision == Decision::Deny || implied {
-        return Err(denied());
-    }
-    let restricted = record.settings.public_access.is_some_and(|b| b.restrict_public_buckets);
-    let allowed = match caller {
-        _ if restricted && policy.is_public() => false,
-        Some(c) if c.token_id().is_some() => judge(Caller::Anonymous, action) == Decision::Allow,
-        _ => decision == Decision::Allow,
+    let blocked = record.settings.public_access.is_some_and(|b| b.restrict_public_buckets)
+        && policy.is_public();
+    // Whose word the policy's permission is: a token's holder has only what anyone has.
+    let allowed_as = match caller {
+        Some(c) if c.token_id().is_some() => Caller::Anonymous,
+        _ => by_name,
     };
-    if granted || allowed { Ok(()) } else { Err(denied()) }
+    let may = |action| {
+        judge(by_name, action) != Decision::Deny
+            && (granted || (!blocked && judge(allowed_as, action) == Decision::Allow))
+    };
+    let is_denied = |action| judge(by_name, action) == Decision::Deny;
+    let writes = need.action == operations::WRITE.action;
+    let has = |(header, _): &&(&str, &str)| writes && asking.headers.contains_key(*header);
+    if may(need.action(subject.version))
+        && DESCRIBES.iter().filter(has).all(|(_, action)| !is_denied(action))
+        && LOCKS.iter().filter(has).all(|(_, action)| may(action))
+    {
+        Ok(())
+    } else {
+        Err(denied())
+    }
 }
 
-/// What a request does beside its action; it is enough that no policy denies it.
-fn implied(asking: &Asking<'_>, need: Need) -> impl Iterator<Item = &'static str> {
-    let writes = need.action == operations::WRITE.action;
-    let has = |name: &str| asking.headers.contains_key(name);
-    [
-        (has("x-amz-tagging"), "s3:PutObjectTagging"),
-        (has("x-amz-acl"), "s3:PutObjectAcl"),
-        (has("x-amz-object-lock-mode"), "s3:PutObjectRetention"),
-        (has("x-amz-object-lock-legal-hold"), "s3:PutObjectLegalHold"),
-    ]
-    .into_iter()
-    .filter(move |(there, _)| writes && *there)
-    .map(|(_, action)| action)
-}
+/// Headers by which a write does more, of which it is enough that no policy denies it: whoever
+/// writes an object may describe it.
+const DESCRIBES: [(&str, &str); 2] =
+    [("x-amz-tagging", "s3:PutObjectTagging"), ("x-amz-acl", "s3:PutObjectAcl")];
+/// Headers that keep an object from being deleted, perhaps even by its owner: a right of its own.
+const LOCKS: [(&str, &str); 2] = [
+    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+];
 
 /// The tags of the object that a request is about; none if there is no such object.
 async fn existing_tags(

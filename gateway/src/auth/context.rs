@@ -5,6 +5,7 @@ use crate::http::connection::Connection;
 use coffer_core::bucket::policy::{Key, user_arn};
 use coffer_core::bucket::{Tags, policy};
 use http::{Extensions, HeaderMap, Uri};
+use s3s::dto::CopySource;
 use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -110,10 +111,7 @@ impl Facts<'_> {
                 let age = OffsetDateTime::from(self.now) - asking.signed_at().filter(|_| signed)?;
                 Some(age.whole_milliseconds().max(0).to_string())
             }
-            Key::Header(name) if name == "x-amz-copy-source" => {
-                // Written with or without a slash in front.
-                header(name).map(|v| v.trim_start_matches('/').to_owned())
-            }
+            Key::Header(name) if name == "x-amz-copy-source" => copy_source(&header(name)?),
             Key::Header(name) => header(name),
             Key::ExistingTag(tag) => self.existing.get(tag).map(str::to_owned),
             Key::RequestTag(tag) => self.request_tags().get(tag).map(str::to_owned),
@@ -127,6 +125,15 @@ impl Facts<'_> {
             Key::LegalHold => header("x-amz-object-lock-legal-hold"),
             Key::RequestTagKeys | Key::Never(_) => None,
         }
+    }
+}
+
+/// The source of a copy as `bucket/key`, read as the copy itself reads it: written encoded or not,
+/// with or without a slash in front, with or without a version.
+fn copy_source(header: &str) -> Option<String> {
+    match CopySource::parse(header).ok()? {
+        CopySource::Bucket { bucket, key, .. } => Some(format!("{bucket}/{key}")),
+        _ => None,
     }
 }
 
@@ -152,7 +159,7 @@ mod tests {
         for (name, value) in [
             ("referer", "https://example.org/"),
             ("x-amz-acl", "private"),
-            ("x-amz-copy-source", "/a/b"),
+            ("x-amz-copy-source", "/abc/%62%2Fc?versionId=x"),
             ("x-amz-tagging", "team=red&x=y"),
             ("x-amz-object-lock-retain-until-date", "1970-01-11T00:00:00Z"),
         ] {
@@ -182,7 +189,7 @@ mod tests {
             ("s3:signatureversion", ""),
             ("s3:authType", ""),
             ("s3:x-amz-acl", "private"),
-            ("s3:x-amz-copy-source", "a/b"),
+            ("s3:x-amz-copy-source", "abc/b/c"),
             ("s3:x-amz-metadata-directive", ""),
             ("s3:ExistingObjectTag/a", "b"),
             ("s3:ExistingObjectTag/b", ""),

@@ -22,8 +22,10 @@ const EXPIRED: Failure = denied("Invalid according to Policy: Policy expired.");
 const FAILED: Failure = denied("Invalid according to Policy: Policy Condition failed.");
 const EXTRA: Failure = denied("Invalid according to Policy: The form has extra input fields.");
 
-/// Fields that no condition has to name.
+/// Fields that no condition has to name, and the beginnings of others. A checksum only ever makes a
+/// form fail that would else store something other than was meant.
 const FREE: [&str; 5] = ["x-amz-signature", "file", "policy", "awsaccesskeyid", "signature"];
+const FREE_GROUPS: [&str; 2] = ["x-ignore-", "x-amz-checksum-"];
 
 /// A policy, read.
 #[derive(Debug, PartialEq)]
@@ -51,7 +53,9 @@ impl PostPolicy {
         let json = STANDARD.decode(text).map_err(|_| INVALID)?;
         let document: Document = serde_json::from_slice(&json).map_err(|_| INVALID)?;
         let expires = OffsetDateTime::parse(&document.expiration, &Rfc3339).map_err(|_| INVALID)?;
-        if document.conditions.is_empty() {
+        // The reader above takes a space for the T as well; S3 does not.
+        let is_iso_8601 = document.expiration.as_bytes().get(10) == Some(&b'T');
+        if document.conditions.is_empty() || !is_iso_8601 {
             return Err(INVALID);
         }
         let mut conditions = Vec::new();
@@ -119,8 +123,11 @@ impl PostPolicy {
                 Condition::Length(_) => false,
             })
         };
-        let covered =
-            |name: &str| FREE.contains(&name) || name.starts_with("x-ignore-") || named(name);
+        let covered = |name: &str| {
+            FREE.contains(&name)
+                || FREE_GROUPS.iter().any(|group| name.starts_with(group))
+                || named(name)
+        };
         if names.all(covered) { Ok(bounds) } else { Err(EXTRA) }
     }
 }
@@ -182,7 +189,11 @@ mod tests {
         let good = [("bucket", "data"), ("key", "user/a"), ("acl", "private")];
         let bounds = Bounds { least: 1, most: 9 };
         assert_eq!(check(conditions.clone(), &good, 0), Ok(bounds));
-        let free = [&good[..], &[("policy", ""), ("x-amz-signature", ""), ("x-ignore-a", "")]];
+        let free = [
+            &good[..],
+            &[("policy", ""), ("x-amz-signature", ""), ("x-ignore-a", "")],
+            &[("x-amz-checksum-crc32", "")],
+        ];
         assert_eq!(check(conditions.clone(), &free.concat(), 0), Ok(bounds));
         for (fields, failure) in [
             (vec![("bucket", "data"), ("key", "user/a")], FAILED),
@@ -221,6 +232,7 @@ mod tests {
             json!({"expiration": "2030-01-01T00:00:00Z"}),
             json!({"EXPIRATION": "2030-01-01T00:00:00Z", "conditions": [{"key": "a"}]}),
             json!({"expiration": "1 Jan 2030", "conditions": [{"key": "a"}]}),
+            json!({"expiration": "2030-01-01 00:00:00Z", "conditions": [{"key": "a"}]}),
         ] {
             let text = STANDARD.encode(document.to_string());
             assert_eq!(PostPolicy::parse(&text), Err(INVALID), "{document}");
