@@ -18,7 +18,8 @@ INTRODUCTION = """\
 
 Written by `deploy/s3-tests --docs`, which runs [ceph/s3-tests](https://github.com/ceph/s3-tests) at
 commit `{commit}`
-against a fresh cluster in one process: `test_s3.py` and `test_headers.py`, all of them, unmodified.
+against a fresh cluster in one process: `test_s3.py` and `test_headers.py`, all of them. Two things
+that some tests need to begin with are [translated](#what-is-translated); the tests are as they are.
 
 **{passed} of the {applicable} tests that apply pass: {percent} %.**
 Of the {total} tests, {excluded} do not apply. What fails and what does not apply is listed below, each
@@ -86,8 +87,8 @@ def exclusions(results):
 def translated(results):
     rule = results.tables.translated
     names = sorted({test.function for test in results.tests if rule.fits(test)})
-    lines = ["## Set-up by ACL, translated", "", rule.reason, ""]
-    return "\n".join([*lines, ", ".join(f"`{name}`" for name in names) + ".", ""])
+    lines = ["## What is translated", "", results.tables.form_signature, "", rule.reason]
+    return "\n".join([*lines, "These are: " + ", ".join(f"`{name}`" for name in names) + ".", ""])
 
 
 def operations(root, python):
@@ -100,11 +101,12 @@ def operations(root, python):
     sources = (root / "gateway" / "src" / "s3").rglob("*.rs")
     methods = {m for path in sources for m in METHOD.findall(path.read_text(encoding="utf-8"))}
     served, refused = [], []
-    for name in sorted({*json.loads(listed.stdout), *notes["more"]}):
+    names = {*json.loads(listed.stdout), *notes["more"]} - {*notes["older_names"]}
+    for name in sorted(names):
         (served if snake_case(name) in methods or name in notes["more"] else refused).append(name)
     lines = ["## Operations", "", "| operation | notes |", "| --- | --- |"]
     lines += [f"| {name} | {notes['notes'].get(name, '')} |" for name in served]
-    lines += ["", "Everything else is answered with 501 `NotImplemented`:", ""]
+    lines += ["", "To callers that are known, everything else is answered with 501 `NotImplemented`:", ""]
     return "\n".join([*lines, ", ".join(refused) + ".", ""])
 
 
