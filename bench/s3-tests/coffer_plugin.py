@@ -13,7 +13,6 @@ import json
 import os
 from pathlib import Path
 
-import form_signature
 import pytest
 from acl_setup import Translation
 
@@ -121,12 +120,6 @@ class AclSetup:
         self.translation.begin(short_id(item) in self.tests)
 
 
-def secret_keys():
-    from s3tests.functional import config
-
-    return [config.main_secret_key, config.alt_secret_key]
-
-
 def pytest_sessionstart(session):
     config = session.config
     if os.environ.get("COFFER_S3_TESTS_COLLECT"):
@@ -137,4 +130,3 @@ def pytest_sessionstart(session):
     if is_worker(config) or not config.getoption("numprocesses", None):
         config.pluginmanager.register(FreshPrefix())
         config.pluginmanager.register(AclSetup())
-        form_signature.install(secret_keys)

@@ -18,8 +18,8 @@ INTRODUCTION = """\
 
 Written by `deploy/s3-tests --docs`, which runs [ceph/s3-tests](https://github.com/ceph/s3-tests) at
 commit `{commit}`
-against a fresh cluster in one process: `test_s3.py` and `test_headers.py`, all of them. Two things
-that some tests need to begin with are [translated](#what-is-translated); the tests are as they are.
+against a fresh cluster in one process: `test_s3.py` and `test_headers.py`, all of them. What some
+tests need to begin with is [translated](#what-is-translated); the tests are as they are.
 
 **{passed} of the {applicable} tests that apply pass: {percent} %.**
 Of the {total} tests, {excluded} do not apply. What fails and what does not apply is listed below, each
@@ -87,7 +87,7 @@ def exclusions(results):
 def translated(results):
     rule = results.tables.translated
     names = sorted({test.function for test in results.tests if rule.fits(test)})
-    lines = ["## What is translated", "", results.tables.form_signature, "", rule.reason]
+    lines = ["## What is translated", "", rule.reason]
     return "\n".join([*lines, "These are: " + ", ".join(f"`{name}`" for name in names) + ".", ""])
 
 

@@ -118,8 +118,9 @@ class Suite:
             "COFFER_S3_TESTS_ACL_SETUP": self.list("acl-setup.txt", translated),
             "COFFER_S3_TESTS_REPORTS": str(reports),
             "COFFER_S3_TESTS_CA": authority,
-            # For the tests that use plain sockets.
+            # For the tests that use plain sockets, or requests without a word on whom to trust.
             "SSL_CERT_FILE": authority,
+            "REQUESTS_CA_BUNDLE": authority,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

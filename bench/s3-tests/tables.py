@@ -75,7 +75,6 @@ class Tables:
         self.groups = [Rule(**entry) for entry in groups["group"]]
         self.not_applicable = [Rule(**entry) for entry in known.get("not_applicable", [])]
         self.translated = Rule(title="translated set-up", **known["acl_setup"])
-        self.form_signature = known["form_signature"]["reason"]
         self.known = [Rule(title="", **entry) for entry in known.get("known", [])]
 
     def group(self, test):
