@@ -146,23 +146,6 @@ async fn policies_open_and_close_what_grants_do_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn framing_that_no_signature_covers_is_not_stored() {
-    let people = People::start().await;
-    let (ann, nobody) = (&people.ann, &people.nobody);
-    ann.must("PUT", "/data", Extras::default()).await;
-    let framed = || Extras {
-        body: b"3\r\nabc\r\n0\r\n\r\n".to_vec(),
-        ..with_headers(&[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")])
-    };
-    // That it is refused is told to those who may write.
-    assert_eq!(nobody.must("PUT", "/data/a", framed()).await.status, 403);
-    set_policy(ann, json!([{"Action": "s3:PutObject"}])).await;
-    assert_eq!(nobody.must("PUT", "/data/a", framed()).await.status, 501);
-    assert_eq!(tell(ann, "GET /data/a").await.0, 404);
-    people.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn tags_decide_where_a_policy_asks_for_them() {
     let people = People::start().await;
     let (ann, bob) = (&people.ann, &people.bob);

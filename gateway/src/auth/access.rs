@@ -20,8 +20,6 @@ use coffer_core::bucket::{TagLimit, Tags};
 use coffer_core::catalog::records::BucketRecord;
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::ids::{BucketName, ObjectKey};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::PutObjectTaggingInput;
 use s3s::path::S3Path;
@@ -274,7 +272,6 @@ impl Access {
         if let Err(error) = check(&self.catalog, asking, need, subject).await {
             return Err(self.missing(asking, need, subject).await.unwrap_or(error));
         }
-        check_framing(asking.headers)?;
         acl::check_headers(asking.headers, &record)
     }
 
@@ -294,21 +291,6 @@ impl Access {
             _ => None,
         }
     }
-}
-
-/// Checks that a body's aws-chunked framing will be taken off, and not be stored: `s3s` does that
-/// only where it verifies a signature in the headers.
-///
-/// # Errors
-/// `NotImplemented`.
-fn check_framing(headers: &HeaderMap) -> S3Result<()> {
-    let sha256 = headers.get("x-amz-content-sha256");
-    let framed = sha256.is_some_and(|v| v.as_bytes().starts_with(b"STREAMING-"));
-    if framed && !headers.contains_key(AUTHORIZATION) {
-        let message = "aws-chunked bodies need a request that is signed by its headers; otherwise, send the body as it is.";
-        return Err(s3(S3ErrorCode::NotImplemented, message));
-    }
-    Ok(())
 }
 
 /// Checks that a bucket belongs to whom the request names, if it names someone.
