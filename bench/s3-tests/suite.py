@@ -19,12 +19,16 @@ class Unavailable(Exception):
     """Something that has to come from outside can't be had; the text says what and why."""
 
 
+class NoSuite(Exception):
+    """The directory that was given holds no suite."""
+
+
 def find(given, cache):
     """The suite's directory: the one given, or a checkout of the pinned commit under `cache`."""
     if given:
         directory = Path(given).resolve()
         if not (directory / "s3tests" / "functional" / "test_s3.py").is_file():
-            raise Unavailable(f"{directory} is no checkout of ceph/s3-tests")
+            raise NoSuite(f"{directory} is no checkout of ceph/s3-tests")
         return directory
     directory = cache / f"suite-{COMMIT[:12]}"
     if not (directory / "s3tests").is_dir():
