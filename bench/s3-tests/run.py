@@ -59,6 +59,10 @@ def configure(output, endpoint, keys):
         (output / f"{worker}.conf").write_text(text, encoding="utf-8")
 
 
+class CutOff(Exception):
+    """The tests did not come to their end."""
+
+
 class Suite:
     """The suite's tests as pytest sees them."""
 
@@ -125,7 +129,10 @@ class Suite:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
-        self.pytest(arguments, environment, "pytest.log")
+        # 0: all passed, 1: some failed, 5: there were none. All else is no result.
+        code = self.pytest(arguments, environment, "pytest.log")
+        if code not in (0, 1, 5):
+            raise CutOff(f"pytest ended with {code}; see {self.output / 'pytest.log'}")
         lines = reports.read_text(encoding="utf-8").splitlines() if reports.is_file() else []
         return [json.loads(line) for line in lines]
 
@@ -169,6 +176,6 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (gateway.GatewayError, suite.NoSuite, TableError, subprocess.CalledProcessError) as error:
+    except (gateway.GatewayError, suite.NoSuite, CutOff, TableError, subprocess.CalledProcessError) as error:
         print(f"s3-tests: {error}", file=sys.stderr)
         sys.exit(2)
