@@ -26,8 +26,8 @@ pub use error::{Error, ErrorKind};
 pub use profile::{Credentials, Http3, Profile, ProfileError, ProfileOptions};
 pub use retry::RetryPolicy;
 pub use s3::{
-    Bucket, DeleteFailure, Entry, Listing, NewToken, ObjectEntry, ObjectInfo, S3Code, S3Error,
-    TokenRequest, Verb,
+    Bucket, BucketQuota, BucketUsage, DeleteFailure, Entry, Listing, NewToken, ObjectEntry,
+    ObjectInfo, S3Code, S3Error, TokenRequest, Verb,
 };
 pub use secret::Secret;
 pub use transfer::{Transfer, TransferOptions, Transferred};

@@ -252,3 +252,41 @@ fn others_who_may_read_the_secrets_are_warned_of() {
     assert!(warned(0o644));
     assert!(!warned(0o600));
 }
+
+#[test]
+fn quotas_are_set_shown_and_lifted() {
+    const ROUTE: &str = "v1/buckets/data/quota";
+    let place = Place::new();
+    let state = r#"{"bytes":10737418240,"usage":{"versions":1,"bytes":1536}}"#;
+    place.server.put(".coffer", ROUTE, state);
+    let shown = place.ok(&["quota", "show", "s3://data"]);
+    assert_eq!(shown, "s3://data: 1.50 KiB in 1 version, quota 10.00 GiB\n");
+    let shown: Value =
+        serde_json::from_str(&place.ok(&["--json", "quota", "show", "s3://data"])).unwrap();
+    assert_eq!(
+        shown,
+        serde_json::json!({
+            "bucket": "data", "quota_bytes": 10_737_418_240_u64, "used_bytes": 1536, "versions": 1
+        })
+    );
+    place.ok(&["quota", "set", "s3://data", "2TiB"]);
+    let sent = place.server.get(".coffer", ROUTE).unwrap();
+    assert_eq!(sent.data, r#"{"bytes":2199023255552}"#);
+    assert_eq!(place.ok(&["quota", "clear", "s3://data"]), "s3://data: no quota\n");
+    assert!(place.server.get(".coffer", ROUTE).is_none());
+    for wrong in [&["quota", "set", "s3://data", "-1"][..], &["quota", "set", "s3://data/k", "1"]] {
+        assert_eq!(place.code(wrong), 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_full_bucket_is_explained() {
+    let place = Place::new();
+    place.server.put("data", "k", "x");
+    std::fs::write(place.path("file"), "content").unwrap();
+    place.server.state().faults.push(("PUT /data/file".to_owned(), 403, "QuotaExceeded"));
+    let output = place.run(&["cp", "file", "s3://data/file"]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("QuotaExceeded") && told.contains("coffer quota show"), "{told}");
+}

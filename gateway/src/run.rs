@@ -9,7 +9,7 @@ use crate::engine::gc::{self, GcConfig};
 use crate::engine::keys::MasterKey;
 use crate::engine::nodes::NodeSet;
 use crate::engine::{Engine, EngineConfig};
-use crate::http::admin::{Names, TokenRoute};
+use crate::http::admin::{AdminRoute, Names};
 use crate::http::cors::CrossOrigin;
 use crate::http::document::MAX_DOCUMENT;
 use crate::http::forms::Forms;
@@ -114,6 +114,7 @@ impl Gateway {
                 map.nodes.len()
             )));
         }
+        let domains = settings.domains().map_err(|e| StartError::Config(e.to_string()))?;
         let keys = KeyRing::load(&paths.file("keys.toml"))?;
         let token_path = paths.file("token.key");
         let tokens = Tokens::from_hex(&files::read_secret(&token_path)?)
@@ -136,8 +137,9 @@ impl Gateway {
         let mut service = S3ServiceBuilder::new(s3);
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone(), catalog.clone()));
-        service.set_route(TokenRoute::new(tokens.clone(), keys.clone()));
+        service.set_route(AdminRoute::new(tokens.clone(), keys.clone(), catalog.clone()));
         service.set_validation(Names::default());
+        service.set_host(domains.clone());
         service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_limits()))));
 
         let listen = listen.unwrap_or(settings.listen);
@@ -151,7 +153,7 @@ impl Gateway {
         let port = address.port();
         let (service, forms) = (service.build(), Forms::new(keys));
         let front = Front::new(service, tokens, health, cross_origin, forms, &limits, port);
-        let front = Arc::new(front);
+        let front = Arc::new(front.with_domains(domains));
         let server = Server::start(sockets, &tls, front).map_err(failed)?;
         let grace = Duration::from_secs(settings.garbage_grace_seconds);
         let garbage = GcConfig { grace, ..GcConfig::default() };

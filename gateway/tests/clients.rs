@@ -12,6 +12,8 @@ use tokio::process::Command;
 
 /// A script's exit status when its client is not installed.
 const MISSING: i32 = 77;
+/// Under this domain, hosts name buckets.
+const DOMAIN: &str = "s3.test";
 /// When a script is taken to hang. None takes a tenth of that.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 async fn passes(script: &str) {
     let dir = tempfile::tempdir().unwrap();
     let work = tempfile::tempdir().unwrap();
+    let config = format!("listen = \"127.0.0.1:0\"\ndomains = [\"{DOMAIN}\"]\n");
+    std::fs::write(dir.path().join("gateway.toml"), config).unwrap();
     let cluster = Embedded::start(dir.path(), Default::default()).await.unwrap();
     let key = cluster.root_key();
     let python = std::env::var("COFFER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
@@ -28,6 +32,7 @@ async fn passes(script: &str) {
         .arg(format!("{}/tests/clients/{script}.py", env!("CARGO_MANIFEST_DIR")))
         .current_dir(work.path())
         .env("ENDPOINT", cluster.endpoint())
+        .env("DOMAIN", DOMAIN)
         .env("AWS_ACCESS_KEY_ID", &key.access_key)
         .env("AWS_SECRET_ACCESS_KEY", key.secret_key.as_str())
         .env("AWS_CA_BUNDLE", cluster.ca_file())
@@ -80,6 +85,7 @@ macro_rules! clients {
 clients! {
     boto3_and_aws_cli_pass: "compat",
     boto3_sees_versions_tags_and_locks: "versions",
+    boto3_in_virtual_host_style_passes: "virtual_host",
     boto3_sees_encryption_and_checksums: "encryption",
     curl_with_presigned_urls_passes: "presigned",
     duckdb_reads_and_writes_parquet: "parquet_duckdb",

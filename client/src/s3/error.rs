@@ -37,6 +37,7 @@ pub enum S3Code {
     NoSuchUpload,
     NotImplemented,
     PreconditionFailed,
+    QuotaExceeded,
     RequestTimeTooSkewed,
     ServiceUnavailable,
     SignatureDoesNotMatch,
@@ -46,7 +47,7 @@ pub enum S3Code {
 }
 
 /// Codes with their names; the one place that spells them.
-const NAMES: [(&str, S3Code); 18] = [
+const NAMES: [(&str, S3Code); 19] = [
     ("AccessDenied", S3Code::AccessDenied),
     ("BucketAlreadyExists", S3Code::BucketAlreadyExists),
     ("BucketAlreadyOwnedByYou", S3Code::BucketAlreadyOwnedByYou),
@@ -61,6 +62,7 @@ const NAMES: [(&str, S3Code); 18] = [
     ("NoSuchUpload", S3Code::NoSuchUpload),
     ("NotImplemented", S3Code::NotImplemented),
     ("PreconditionFailed", S3Code::PreconditionFailed),
+    ("QuotaExceeded", S3Code::QuotaExceeded),
     ("RequestTimeTooSkewed", S3Code::RequestTimeTooSkewed),
     ("ServiceUnavailable", S3Code::ServiceUnavailable),
     ("SignatureDoesNotMatch", S3Code::SignatureDoesNotMatch),
@@ -161,6 +163,8 @@ impl S3Error {
                 ErrorKind::NotFound
             }
             (S3Code::RequestTimeTooSkewed, _) => ErrorKind::Invalid,
+            // Sent as 403, but it is not about who asks.
+            (S3Code::QuotaExceeded, _) => ErrorKind::Conflict,
             (_, 401 | 403) => ErrorKind::AccessDenied,
             (
                 S3Code::BucketNotEmpty
@@ -198,6 +202,10 @@ impl S3Error {
             }
             S3Code::NoSuchBucket => "list the buckets with `coffer ls`, make one with `coffer mb`",
             S3Code::BucketNotEmpty => "use `coffer rb --force` to delete its objects as well",
+            S3Code::QuotaExceeded => {
+                "delete what is not needed, noncurrent versions too, or have an administrator raise \
+                 the quota: `coffer quota show` and `coffer quota set`"
+            }
             S3Code::ServiceUnavailable => {
                 "too few storage nodes answer the gateway; check them and try again"
             }

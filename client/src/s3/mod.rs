@@ -1,5 +1,5 @@
 //! The S3 requests that `object_store` does not model: buckets, exact listings, copies between
-//! buckets, tokens. All are methods of [`crate::Client`].
+//! buckets, tokens, quotas. All are methods of [`crate::Client`].
 
 mod buckets;
 mod call;
@@ -8,6 +8,7 @@ mod delete;
 mod error;
 mod head;
 mod list;
+mod quota;
 mod token;
 
 pub use buckets::Bucket;
@@ -16,4 +17,5 @@ pub use delete::DeleteFailure;
 pub use error::{S3Code, S3Error};
 pub use head::ObjectInfo;
 pub use list::{Entry, Listing, ObjectEntry};
+pub use quota::{BucketQuota, BucketUsage};
 pub use token::{NewToken, TokenRequest, Verb};

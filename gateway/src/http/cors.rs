@@ -2,10 +2,10 @@
 //! other answers get the headers that let a page read them.
 
 use super::failure::Failure;
+use super::host::bucket_of;
 use crate::catalog::CatalogHandle;
 use coffer_core::bucket::cors::{CorsAnswer, CorsMethod};
 use coffer_core::catalog::{CatalogError, Scope};
-use coffer_core::ids::BucketName;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
@@ -78,19 +78,13 @@ impl CrossOrigin {
         request: &Request<B>,
         question: impl Fn(&coffer_core::bucket::Cors) -> Option<CorsAnswer>,
     ) -> Result<Option<CorsAnswer>, CatalogError> {
-        let Some(bucket) = bucket(request.uri().path()) else { return Ok(None) };
+        let Some(bucket) = bucket_of(request) else { return Ok(None) };
         match self.catalog.read(Scope::Bucket(&bucket), |c| c.bucket(&bucket)).await {
             Ok(record) => Ok(record.settings.cors.as_ref().and_then(question)),
             Err(CatalogError::NoSuchBucket) => Ok(None),
             Err(error) => Err(error),
         }
     }
-}
-
-/// The bucket that a path names.
-fn bucket(path: &str) -> Option<BucketName> {
-    let first = path.strip_prefix('/')?.split('/').next()?;
-    BucketName::new(percent_encoding::percent_decode_str(first).decode_utf8().ok()?).ok()
 }
 
 fn text<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Option<&'a str> {
@@ -115,25 +109,4 @@ fn show(answer: &CorsAnswer) -> HeaderMap {
     }
     headers.insert(VARY, DEPENDS_ON);
     headers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_name_buckets() {
-        for (path, expected) in [
-            ("/data", Some("data")),
-            ("/data/", Some("data")),
-            ("/data/a/b", Some("data")),
-            ("/d%61ta/x", Some("data")),
-            ("/", None),
-            ("", None),
-            ("/.coffer/v1/tokens", None),
-            ("/%ff/x", None),
-        ] {
-            assert_eq!(bucket(path).as_ref().map(BucketName::as_str), expected, "{path}");
-        }
-    }
 }

@@ -5,6 +5,7 @@ use super::cors::CrossOrigin;
 use super::failure::Failure;
 use super::forms::Forms;
 use super::health::Health;
+use super::host::{Domains, HostBucket};
 use super::log::Record;
 use super::{document, framing, sanity, wording};
 use crate::auth::identity::{Authenticated, Identity};
@@ -48,6 +49,7 @@ pub struct Front {
     health: Health,
     cross_origin: CrossOrigin,
     forms: Forms,
+    domains: Domains,
     requests: Arc<Semaphore>,
     body_idle: Duration,
     pub(super) header_timeout: Duration,
@@ -111,6 +113,7 @@ impl Front {
             health,
             cross_origin,
             forms,
+            domains: Domains::default(),
             requests: Arc::new(Semaphore::new(limits.requests)),
             body_idle: limits.body_idle,
             header_timeout: limits.headers,
@@ -118,9 +121,16 @@ impl Front {
         }
     }
 
+    /// Has hosts under these domains name buckets.
+    #[must_use]
+    pub fn with_domains(self, domains: Domains) -> Self {
+        Self { domains, ..self }
+    }
+
     /// Answers a request. Never fails: what goes wrong is an answer too.
-    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn answer(&self, mut request: Request<Body>) -> Response<Body> {
         let id = request_id();
+        self.domains.note(&mut request);
         let mut record = Record::begin(id.clone(), &request);
         let (version, method) = (request.version(), request.method().clone());
         let caller = Authenticated::default();
@@ -149,7 +159,9 @@ impl Front {
     }
 
     async fn health(&self, request: &Request<Body>) -> Option<Response<Body>> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let asks = matches!(*request.method(), Method::GET | Method::HEAD);
+        // Under a bucket's host these are keys.
+        if !asks || request.extensions().get::<HostBucket>().is_some() {
             return None;
         }
         let problem = match request.uri().path() {

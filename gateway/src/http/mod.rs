@@ -6,7 +6,8 @@
 //! | [`front`] | what all requests pass: request ids, tokens, limits |
 //! | [`log`] | the access log |
 //! | [`health`] | whether requests have a chance |
-//! | [`admin`] | requests that are not S3: issuing tokens |
+//! | [`admin`] | requests that are not S3: tokens, quotas |
+//! | [`host`] | buckets that are named by the host |
 //! | [`cors`] | which web pages may read the answers |
 //! | [`connection`] | what is known of where a request comes from |
 //! | [`forms`] | uploads from browsers' forms |
@@ -32,6 +33,7 @@ mod framing;
 pub mod front;
 mod h3;
 pub mod health;
+pub mod host;
 mod linger;
 pub mod log;
 mod sanity;

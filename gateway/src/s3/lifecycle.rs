@@ -101,7 +101,15 @@ fn malformed(message: &str) -> S3Error {
 }
 
 fn read_rule(rule: LifecycleRule) -> S3Result<Rule> {
-    refuse(rule.transitions.is_some(), "A transition to another storage class")?;
+    if let Some(transitions) = rule.transitions {
+        // What S3 would refuse as well is refused in its words.
+        for date in transitions.into_iter().filter_map(|t| t.date) {
+            if convert::millis(&date)? % DAY_MS != 0 {
+                return Err(s3(S3ErrorCode::InvalidArgument, "The date must be at midnight UTC."));
+            }
+        }
+        refuse(true, "A transition to another storage class")?;
+    }
     refuse(
         rule.noncurrent_version_transitions.is_some(),
         "A transition of noncurrent versions to another storage class",

@@ -1,6 +1,7 @@
 //! `gateway.toml` and `cluster.json`.
 
 use super::files::{self, FileError};
+use crate::http::host::{DomainError, Domains};
 use coffer_core::erasure::Code;
 use coffer_core::placement::ClusterMap;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,11 @@ pub struct GatewayConfig {
     /// Host names and addresses that the certificate names, beside those of this machine.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// Domains under which hosts name buckets, as `BUCKET.s3.example.com` does under
+    /// `s3.example.com`. A certificate that was made before does not name them: delete `gateway.pem`
+    /// and run `init` (or `dev`) again to have a new one made.
+    #[serde(default)]
+    pub domains: Vec<String>,
     /// The region that buckets are said to be in.
     #[serde(default = "default_region")]
     pub region: String,
@@ -78,6 +84,7 @@ impl GatewayConfig {
         Self {
             listen,
             hosts: Vec::new(),
+            domains: Vec::new(),
             region: default_region(),
             kms_keys: Vec::new(),
             code: default_code(),
@@ -96,6 +103,7 @@ impl GatewayConfig {
     pub fn load(path: &Path) -> Result<Self, FileError> {
         let config: Self = files::parse_toml(path, &files::read(path)?)?;
         config.code().map_err(|why| FileError::invalid(path, format!("code: {why}")))?;
+        config.domains().map_err(|why| FileError::invalid(path, format!("domains: {why}")))?;
         if config.memory_mib < 32 {
             return Err(FileError::invalid(path, "memory_mib: at least 32 are needed"));
         }
@@ -107,6 +115,14 @@ impl GatewayConfig {
             return Err(FileError::invalid(path, "max_requests: at least 1 is needed"));
         }
         Ok(config)
+    }
+
+    /// The domains under which hosts name buckets.
+    ///
+    /// # Errors
+    /// When one is not the name of a domain.
+    pub fn domains(&self) -> Result<Domains, DomainError> {
+        Domains::new(&self.domains)
     }
 
     /// The erasure code of new buckets.

@@ -108,8 +108,10 @@ pub fn init_gateway(
     }
     let certificate = paths.file("gateway.pem");
     if !certificate.exists() {
+        // What the file says counts, also where it was there before.
+        let config = GatewayConfig::load(&toml_path)?;
         let issued = Authority::load_or_create(dir)?
-            .gateway(&host_names(config))
+            .gateway(&host_names(&config))
             .map_err(|e| FileError::invalid(&certificate, e.to_string()))?;
         write_issued(dir, "gateway", &issued)?;
     }
@@ -206,6 +208,9 @@ fn host_names(config: &GatewayConfig) -> Vec<String> {
         names.push(config.listen.ip().to_string());
     }
     names.extend(config.hosts.iter().cloned());
+    for domain in &config.domains {
+        names.extend([domain.clone(), format!("*.{domain}")]);
+    }
     names.sort();
     names.dedup();
     names

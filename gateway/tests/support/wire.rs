@@ -14,7 +14,7 @@ use coffer_gateway::auth::access::Access;
 use coffer_gateway::auth::keys::{AccessKey, KeyRing, Secret};
 use coffer_gateway::auth::token::Tokens;
 use coffer_gateway::catalog::CatalogHandle;
-use coffer_gateway::http::admin::{Names, TokenRoute};
+use coffer_gateway::http::admin::{AdminRoute, Names};
 use coffer_gateway::http::cors::CrossOrigin;
 use coffer_gateway::http::forms::Forms;
 use coffer_gateway::http::front::{Front, Limits};
@@ -162,7 +162,7 @@ impl Fixture {
         let mut service = S3ServiceBuilder::new(Few);
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone(), catalog.clone()));
-        service.set_route(TokenRoute::new(tokens.clone(), keys.clone()));
+        service.set_route(AdminRoute::new(tokens.clone(), keys.clone(), catalog.clone()));
         service.set_validation(Names::default());
         let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = sockets.address();

@@ -111,6 +111,9 @@ pub(crate) enum Command {
     /// Access tokens
     #[command(subcommand)]
     Token(Token),
+    /// What a bucket may hold, and what it holds
+    #[command(subcommand)]
+    Quota(Quota),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -211,6 +214,28 @@ pub(crate) struct CreateToken {
     pub(crate) ttl: Duration,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Quota {
+    /// Limit what a bucket may hold
+    Set {
+        /// s3://BUCKET
+        bucket: BucketUrl,
+        /// Such as 512MiB, 10GiB or 2TiB
+        #[arg(value_parser = size)]
+        size: u64,
+    },
+    /// Show a bucket's limit and what it holds
+    Show {
+        /// s3://BUCKET
+        bucket: BucketUrl,
+    },
+    /// Lift a bucket's limit
+    Clear {
+        /// s3://BUCKET
+        bucket: BucketUrl,
+    },
+}
+
 /// A place to copy from or to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -273,6 +298,8 @@ fn size(text: &str) -> Result<u64, String> {
         "k" | "kb" | "kib" => Some(1 << 10),
         "m" | "mb" | "mib" => Some(1 << 20),
         "g" | "gb" | "gib" => Some(1 << 30),
+        "t" | "tb" | "tib" => Some(1 << 40),
+        "p" | "pb" | "pib" => Some(1 << 50),
         _ => None,
     };
     let number: Option<u64> = digits.parse().ok();
@@ -299,7 +326,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("8MiB", 8 << 20), ("64M", 64 << 20), ("1g", 1 << 30), ("7", 7)] {
+        for (text, bytes) in
+            [("8MiB", 8 << 20), ("64M", 64 << 20), ("1g", 1 << 30), ("2TiB", 2 << 40), ("7", 7)]
+        {
             assert_eq!(size(text), Ok(bytes));
         }
         for text in ["", "0", "MiB", "1.5M", "8XB", "99999999999999G", "-1"] {

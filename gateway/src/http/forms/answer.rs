@@ -20,7 +20,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn new(form: &Form, head: &Parts, bucket: &str, key: &str) -> Self {
+    pub(super) fn new(form: &Form, head: &Parts, (bucket, base): (&str, &str), key: &str) -> Self {
         let status = match form.get("success_action_status") {
             Some("200") => StatusCode::OK,
             Some("201") => StatusCode::CREATED,
@@ -32,7 +32,7 @@ impl Told {
         Self {
             status,
             redirect: redirect.filter(|url| is_web_address(url)).map(str::to_owned),
-            location: format!("https://{host}/{bucket}/{}", utf8_percent_encode(key, KEPT)),
+            location: format!("https://{host}{base}/{}", utf8_percent_encode(key, KEPT)),
             bucket: bucket.to_owned(),
             key: key.to_owned(),
         }

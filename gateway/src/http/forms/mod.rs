@@ -91,7 +91,7 @@ impl Forms {
         boundary: &str,
     ) -> Result<(Request<Body>, Pending), Failure> {
         let (head, body) = request.into_parts();
-        let bucket = request::bucket(head.uri.path())?.to_owned();
+        let (bucket, base) = request::place(&head)?;
         let form = Form::read(body, boundary).await?;
         let signer = signature::signer(&form, &self.keys)?;
         let key = request::key(&form)?;
@@ -101,9 +101,9 @@ impl Forms {
             }
             None => Bounds::default(),
         };
-        let told = Told::new(&form, &head, &bucket, &key);
+        let told = Told::new(&form, &head, (&bucket, &base), &key);
         let verdict = Verdict::default();
-        let mut put = request::put(head, &form, &bucket, &key)?;
+        let mut put = request::put(head, &form, &base, &key)?;
         if let Some(signer) = signer {
             speak_for(&mut put, signer);
         }

@@ -3,6 +3,7 @@
 use super::fields::Form;
 use super::{MALFORMED, bad};
 use crate::http::failure::Failure;
+use crate::http::host::HostBucket;
 use crate::s3::tags::read_tags;
 use coffer_core::bucket::TagLimit;
 use http::header::{HOST, HeaderName, HeaderValue, ORIGIN, REFERER, USER_AGENT};
@@ -50,8 +51,19 @@ const HEADER_GROUPS: [&str; 5] = [
     "x-amz-server-side-encryption",
 ];
 
-/// The bucket that a form is sent to: its path is nothing but that.
-pub(super) fn bucket(path: &str) -> Result<&str, Failure> {
+/// The bucket that a form is sent to, and what paths of its objects begin with: nothing where the
+/// host names the bucket.
+pub(super) fn place(head: &Parts) -> Result<(String, String), Failure> {
+    let path = head.uri.path();
+    match head.extensions.get() {
+        Some(HostBucket(name)) if matches!(path, "" | "/") => Ok((name.clone(), String::new())),
+        Some(HostBucket(_)) => Err(NO_BUCKET),
+        None => bucket(path).map(|name| (name.to_owned(), format!("/{name}"))),
+    }
+}
+
+/// The bucket that a path is, and nothing but that.
+fn bucket(path: &str) -> Result<&str, Failure> {
     let name = path.strip_prefix('/').unwrap_or(path);
     let name = name.strip_suffix('/').unwrap_or(name);
     let plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
@@ -70,7 +82,7 @@ pub(super) fn key(form: &Form) -> Result<String, Failure> {
 pub(super) fn put(
     mut head: Parts,
     form: &Form,
-    bucket: &str,
+    base: &str,
     key: &str,
 ) -> Result<Request<()>, Failure> {
     let mut headers = HeaderMap::new();
@@ -96,7 +108,7 @@ pub(super) fn put(
     if let Some(xml) = form.get("tagging") {
         set("x-amz-tagging", &tags(xml)?)?;
     }
-    let path = format!("/{bucket}/{}", utf8_percent_encode(key, KEPT));
+    let path = format!("{base}/{}", utf8_percent_encode(key, KEPT));
     let mut uri = head.uri.into_parts();
     uri.path_and_query = Some(path.parse().map_err(|_| MALFORMED)?);
     let mut request = Request::new(());

@@ -4,6 +4,7 @@ mod buckets;
 mod cat;
 mod cp;
 mod ls;
+mod quota;
 mod rm;
 mod stat;
 mod tally;
@@ -31,6 +32,7 @@ pub(crate) async fn run(command: Command, session: &Session<'_>) -> Result<(), F
         Command::Token(Token::Create(args)) => {
             session.until_signal(token::create(session, args)).await
         }
+        Command::Quota(command) => session.until_signal(quota::run(session, &command)).await,
         Command::Completions { .. } => Ok(()),
     }
 }
