@@ -176,6 +176,8 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (gateway.GatewayError, suite.NoSuite, CutOff, TableError, subprocess.CalledProcessError) as error:
+    except (
+        gateway.GatewayError, suite.NoSuite, CutOff, TableError, subprocess.CalledProcessError,
+    ) as error:
         print(f"s3-tests: {error}", file=sys.stderr)
         sys.exit(2)
