@@ -18,18 +18,44 @@ pub enum After {
     Prefix(String),
 }
 
-/// What is to be listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListQuery {
+/// What is to be listed; `A` is where such a listing goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query<A> {
     /// Only keys that begin with this.
     pub prefix: String,
     /// Roll up what follows the prefix as far as this text, if it is not empty.
     pub delimiter: String,
     /// Only what comes after this.
-    pub after: Option<After>,
-    /// At most so many keys and common prefixes together.
+    pub after: Option<A>,
+    /// At most so many entries and common prefixes together.
     pub limit: usize,
 }
+
+impl<A> Default for Query<A> {
+    fn default() -> Self {
+        Self { prefix: String::new(), delimiter: String::new(), after: None, limit: 0 }
+    }
+}
+
+/// A page of a listing, in byte order of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<E, A> {
+    /// Entries and common prefixes, merged.
+    pub entries: Vec<E>,
+    /// Where to go on; `None` when this was the end.
+    pub next: Option<A>,
+}
+
+impl<E, A> Default for Page<E, A> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), next: None }
+    }
+}
+
+/// Which objects are to be listed.
+pub type ListQuery = Query<After>;
+/// A page of objects.
+pub type Listing = Page<ListEntry, After>;
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +64,6 @@ pub enum ListEntry {
     Object(ObjectKey, Box<ObjectVersion>),
     /// Keys rolled up: their common beginning, which ends with the delimiter.
     CommonPrefix(String),
-}
-
-/// A page of a listing, in byte order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
-    /// Objects and common prefixes, merged.
-    pub entries: Vec<ListEntry>,
-    /// Where to go on; `None` when this was the end.
-    pub next: Option<After>,
 }
 
 impl<K: Kv> Machine<K> {

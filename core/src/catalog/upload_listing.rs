@@ -2,7 +2,7 @@
 
 use super::CatalogError;
 use super::kv::{Kv, Table};
-use super::listing::common_prefix;
+use super::listing::{Page, Query, common_prefix};
 use super::machine::{Machine, corrupt_row, name_from};
 use super::records::{self, PartRecord, UploadRecord};
 use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId};
@@ -21,18 +21,10 @@ pub enum AfterUpload {
     Prefix(String),
 }
 
-/// What is to be listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UploadQuery {
-    /// Only uploads whose keys begin with this.
-    pub prefix: String,
-    /// Roll up what follows the prefix as far as this text, if it is not empty.
-    pub delimiter: String,
-    /// Only what comes after this.
-    pub after: Option<AfterUpload>,
-    /// At most so many uploads and common prefixes together.
-    pub limit: usize,
-}
+/// Which uploads are to be listed.
+pub type UploadQuery = Query<AfterUpload>;
+/// A page of uploads.
+pub type UploadListing = Page<UploadEntry, AfterUpload>;
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +40,6 @@ pub enum UploadEntry {
     },
     /// Keys rolled up: their common beginning, which ends with the delimiter.
     CommonPrefix(String),
-}
-
-/// A page of a listing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UploadListing {
-    /// Uploads and common prefixes, merged.
-    pub entries: Vec<UploadEntry>,
-    /// Where to go on; `None` when this was the end.
-    pub next: Option<AfterUpload>,
 }
 
 impl<K: Kv> Machine<K> {

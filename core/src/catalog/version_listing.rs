@@ -6,7 +6,7 @@
 
 use super::CatalogError;
 use super::kv::{Kv, Table};
-use super::listing::common_prefix;
+use super::listing::{Page, Query, common_prefix};
 use super::machine::{Machine, corrupt_row, name_from};
 use super::records::{self, VersionRecord};
 use crate::ids::{BucketName, ObjectKey, VersionName};
@@ -22,18 +22,10 @@ pub enum AfterVersion {
     Prefix(String),
 }
 
-/// What is to be listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VersionQuery {
-    /// Only keys that begin with this.
-    pub prefix: String,
-    /// Roll up what follows the prefix as far as this text, if it is not empty.
-    pub delimiter: String,
-    /// Only what comes after this.
-    pub after: Option<AfterVersion>,
-    /// At most so many versions and common prefixes together.
-    pub limit: usize,
-}
+/// Which versions are to be listed.
+pub type VersionQuery = Query<AfterVersion>;
+/// A page of versions.
+pub type VersionListing = Page<VersionEntry, AfterVersion>;
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,15 +41,6 @@ pub enum VersionEntry {
     },
     /// Keys rolled up: their common beginning, which ends with the delimiter.
     CommonPrefix(String),
-}
-
-/// A page of a listing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VersionListing {
-    /// Versions and common prefixes, merged.
-    pub entries: Vec<VersionEntry>,
-    /// Where to go on; `None` when this was the end.
-    pub next: Option<AfterVersion>,
 }
 
 impl<K: Kv> Machine<K> {
