@@ -256,6 +256,8 @@ pub(super) fn checksum_type(checksums: &Checksums) -> Option<ChecksumType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use md5::Digest as _;
+    use proptest::prelude::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect()
@@ -302,5 +304,21 @@ mod tests {
     fn an_announced_trailer_must_come() {
         let missing = verify(&[("x-amz-trailer", "x-amz-checksum-crc32c")], b"x");
         assert_eq!(missing, Err(S3ErrorCode::InvalidRequest));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_promises_never_panic_and_hold_only_if_true(value: String, body: Vec<u8>) {
+            for name in ["content-md5", "x-amz-checksum-crc32", "x-amz-checksum-sha256", "x-amz-trailer"] {
+                // What can't be in a header does not come this far.
+                if value.parse::<http::HeaderValue>().is_ok()
+                    && let Ok(sums) = verify(&[(name, &value)], &body)
+                {
+                    let own = sums.values().all(|sum| *sum == value);
+                    let md5 = STANDARD.encode(&md5::Md5::digest(&body)[..]);
+                    prop_assert!(own && (name != "content-md5" || value == md5), "{name}: {value}");
+                }
+            }
+        }
     }
 }

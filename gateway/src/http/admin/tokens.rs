@@ -80,3 +80,21 @@ pub(super) async fn serve(
         .unwrap_or_default();
     answer(&TokenAnswer { token, id: id.to_string(), expires })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_requests_never_panic_and_name_only_legal_buckets(bucket: String, noise: String) {
+            let legal = BucketName::new(bucket.clone()).is_ok();
+            let json = serde_json::json!({ "bucket": bucket, "verbs": ["read"] }).to_string();
+            prop_assert_eq!(serde_json::from_str::<TokenRequest>(&json).is_ok(), legal);
+            prop_assert!(serde_json::from_str::<TokenRequest>(&noise).is_err());
+            let unknown = r#"{"verbs": ["read"], "verb": "all"}"#;
+            prop_assert!(serde_json::from_str::<TokenRequest>(unknown).is_err());
+        }
+    }
+}
