@@ -107,6 +107,7 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names() {
@@ -116,6 +117,26 @@ mod tests {
         }
         for text in ["epoch-3", "epoch-", "latest", "epoch-00003", "epoch-+003"] {
             assert!(text.parse::<CheckpointId>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_names_and_manifests_never_panic(name: String, json: String, n: u64) {
+            if let Ok(id) = name.parse::<CheckpointId>() {
+                prop_assert_eq!(id.to_string(), name.clone());
+            }
+            prop_assert_eq!(CheckpointId(n).to_string().parse(), Ok(CheckpointId(n)));
+            let part = Part::of(json.as_bytes());
+            let parts = BTreeMap::from([(name, part)]);
+            let manifest = Manifest { format: 1, checkpoint: CheckpointId(n), parts };
+            let text = serde_json::to_string(&manifest).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest);
+            let cut = text.len() - 1;
+            prop_assert!(serde_json::from_str::<Manifest>(&text[..cut]).is_err());
+            prop_assert!(serde_json::from_str::<Manifest>(&json).is_err());
+            prop_assert!(serde_json::from_str::<Latest>(&json).is_err());
+            prop_assert!(serde_json::from_str::<State>(&json).is_err());
         }
     }
 }

@@ -167,6 +167,7 @@ fn version(splits: &BTreeMap<Split, Vec<ShardEntry>>) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn index() -> Index {
         let shard = |name: &str| ShardEntry {
@@ -199,5 +200,21 @@ mod tests {
         let outside = text.replace("test-000000.tar", "../secret");
         assert!(matches!(parse(&outside), Err(IndexError::Name(_))));
         assert!(matches!(parse(&text[..40]), Err(IndexError::Json(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_indices_never_panic_and_what_is_accepted_reads_back(
+            at: prop::sample::Index, byte: u8, cut: prop::sample::Index, noise: Vec<u8>,
+        ) {
+            let whole = index().to_json().unwrap();
+            let mut changed = whole.clone();
+            changed[at.index(whole.len())] = byte;
+            for bytes in [&changed[..], &whole[..cut.index(whole.len())], &noise[..]] {
+                if let Ok(read) = Index::parse(bytes) {
+                    prop_assert_eq!(Index::parse(&read.to_json().unwrap()).unwrap(), read);
+                }
+            }
+        }
     }
 }

@@ -174,6 +174,7 @@ fn split_name(path: &Path) -> Option<(String, String)> {
 mod tests {
     use super::*;
     use crate::dataset::synthetic;
+    use proptest::prelude::*;
 
     fn shard(count: u32) -> Vec<u8> {
         let mut writer = ShardWriter::default();
@@ -215,5 +216,21 @@ mod tests {
         writer.append("b.cls", b"1").unwrap();
         let error = decode(&writer.finish().unwrap(), 1).unwrap_err();
         assert!(matches!(error, ShardError::Incomplete(key) if key == "a"));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_shards_never_panic_and_give_whole_samples_or_none(
+            at: prop::sample::Index, byte: u8, cut: prop::sample::Index, noise: Vec<u8>,
+        ) {
+            let whole = shard(2);
+            let mut changed = whole.clone();
+            changed[at.index(whole.len())] = byte;
+            for bytes in [&changed[..], &whole[..cut.index(whole.len())], &noise[..]] {
+                if let Ok(read) = decode(bytes, 2) {
+                    prop_assert_eq!((read.labels.len(), read.pixels.len()), (2, 2 * PIXELS));
+                }
+            }
+        }
     }
 }
