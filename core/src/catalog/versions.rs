@@ -317,19 +317,16 @@ impl<K: Kv> Machine<K> {
 
     /// Why there is no current object: the delete marker, if that is the reason.
     fn why_no_object(&self, bucket: &BucketName, key: &ObjectKey) -> CatalogError {
-        let look = || {
+        let look = || -> Result<CatalogError, CatalogError> {
             if self.bucket(bucket)?.settings.versioning == Versioning::Unversioned {
-                return Err(CatalogError::NoSuchKey);
+                return Ok(CatalogError::NoSuchKey);
             }
-            match self.newest_filed(bucket, key, None)?.map(VersionRecord::into_object) {
-                Some(Err((name, _))) => Err(CatalogError::Deleted(name)),
-                _ => Err(CatalogError::NoSuchKey),
-            }
+            Ok(match self.newest_filed(bucket, key, None)?.map(VersionRecord::into_object) {
+                Some(Err((name, _))) => CatalogError::Deleted(name),
+                _ => CatalogError::NoSuchKey,
+            })
         };
-        match look() {
-            Ok(()) => CatalogError::NoSuchKey,
-            Err(why) => why,
-        }
+        look().unwrap_or_else(|failed| failed)
     }
 
     pub(super) fn manifest(&self, version: VersionId) -> Result<Manifest, CatalogError> {
