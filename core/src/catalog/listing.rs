@@ -37,6 +37,26 @@ impl<A> Default for Query<A> {
     }
 }
 
+/// The rows that a query is about, in any table whose rows begin with bucket and key.
+pub(super) struct RowRange {
+    /// What all rows of the bucket begin with.
+    pub(super) base: Vec<u8>,
+    /// The first.
+    pub(super) from: Vec<u8>,
+    /// Behind the last.
+    pub(super) until: Vec<u8>,
+}
+
+impl<A> Query<A> {
+    /// The rows with the query's prefix, wherever it goes on.
+    pub(super) fn rows(&self, bucket: &BucketName) -> RowRange {
+        let base = records::bucket_prefix(bucket);
+        let from = [&base[..], self.prefix.as_bytes()].concat();
+        let until = records::after_prefix(&from);
+        RowRange { base, from, until }
+    }
+}
+
 /// A page of a listing, in byte order of the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<E, A> {
@@ -77,10 +97,8 @@ impl<K: Kv> Machine<K> {
         if query.limit == 0 {
             return Ok(listing);
         }
-        let base = records::bucket_prefix(bucket);
+        let RowRange { base, mut from, until } = query.rows(bucket);
         let row = |text: &str| [&base[..], text.as_bytes()].concat();
-        let until = records::after_prefix(&row(&query.prefix));
-        let mut from = row(&query.prefix);
         match &query.after {
             Some(After::Key(key)) => from = from.max([&row(key)[..], b"\0"].concat()),
             Some(After::Prefix(prefix)) => from = from.max(records::after_prefix(&row(prefix))),

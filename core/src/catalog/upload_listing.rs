@@ -2,7 +2,7 @@
 
 use super::CatalogError;
 use super::kv::{Kv, Table};
-use super::listing::{Page, Query, common_prefix};
+use super::listing::{Page, Query, RowRange, common_prefix};
 use super::machine::{Machine, corrupt_row, name_from};
 use super::records::{self, PartRecord, UploadRecord};
 use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId};
@@ -57,10 +57,8 @@ impl<K: Kv> Machine<K> {
         if query.limit == 0 {
             return Ok(listing);
         }
-        let base = records::bucket_prefix(bucket);
+        let RowRange { base, mut from, until } = query.rows(bucket);
         let row = |text: &str| [&base[..], text.as_bytes()].concat();
-        let until = records::after_prefix(&row(&query.prefix));
-        let mut from = row(&query.prefix);
         // NUL and the id follow the key.
         match &query.after {
             Some(AfterUpload::Key(key)) => from = from.max([&row(key)[..], &[1]].concat()),

@@ -6,7 +6,7 @@
 
 use super::CatalogError;
 use super::kv::{Kv, Table};
-use super::listing::{Page, Query, common_prefix};
+use super::listing::{Page, Query, RowRange, common_prefix};
 use super::machine::{Machine, corrupt_row, name_from};
 use super::records::{self, VersionRecord};
 use crate::ids::{BucketName, ObjectKey, VersionName};
@@ -58,10 +58,8 @@ impl<K: Kv> Machine<K> {
         if query.limit == 0 {
             return Ok(listing);
         }
-        let base = records::bucket_prefix(bucket);
+        let RowRange { base, mut from, until } = query.rows(bucket);
         let row = |text: &str| [&base[..], text.as_bytes()].concat();
-        let until = records::after_prefix(&row(&query.prefix));
-        let mut from = row(&query.prefix);
         match &query.after {
             Some(AfterVersion::Key(key)) => from = from.max(after_key(row(key))),
             Some(AfterVersion::Prefix(prefix)) => {
