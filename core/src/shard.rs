@@ -18,6 +18,9 @@ pub const MAX_SHARD_LEN: u32 = CHUNK_SEGMENTS * (MAX_SEGMENT + TAG_LEN);
 pub const MAX_BATCH: usize = 4096;
 
 /// Which shard: the `index`-th of the `k + m` shards of a chunk of a blob.
+///
+/// A name is never used twice. A shard that is moved or rebuilt elsewhere gets the next generation,
+/// so that a delete of its old name, however late, can't meet the new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShardKey {
     /// The blob that the chunk belongs to.
@@ -26,18 +29,21 @@ pub struct ShardKey {
     pub chunk: u32,
     /// The shard's number within the chunk: 0..k are data, k..k+m are parity.
     pub index: u8,
+    /// How often the shard has changed its place, from 0.
+    pub generation: u16,
 }
 
 impl ShardKey {
     /// The key's length as bytes.
-    pub const LEN: usize = 21;
+    pub const LEN: usize = 23;
 
-    /// Sorts as the key does: blob, then chunk, then index, all big-endian.
+    /// Sorts as the key does: blob, chunk, index, generation, all big-endian.
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         let mut out = [0u8; Self::LEN];
         out[..16].copy_from_slice(self.blob.as_bytes());
         out[16..20].copy_from_slice(&self.chunk.to_be_bytes());
         out[20] = self.index;
+        out[21..].copy_from_slice(&self.generation.to_be_bytes());
         out
     }
 
@@ -47,13 +53,18 @@ impl ShardKey {
         blob.copy_from_slice(&bytes[..16]);
         let mut chunk = [0u8; 4];
         chunk.copy_from_slice(&bytes[16..20]);
-        Self { blob: BlobId::from_bytes(blob), chunk: u32::from_be_bytes(chunk), index: bytes[20] }
+        Self {
+            blob: BlobId::from_bytes(blob),
+            chunk: u32::from_be_bytes(chunk),
+            index: bytes[20],
+            generation: u16::from_be_bytes([bytes[21], bytes[22]]),
+        }
     }
 }
 
 impl fmt::Display for ShardKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}.{}", self.blob, self.chunk, self.index)
+        write!(f, "{}/{}.{}g{}", self.blob, self.chunk, self.index, self.generation)
     }
 }
 
@@ -212,8 +223,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn key_bytes_round_trip_and_sort_like_keys(a: ([u8; 16], u32, u8), b: ([u8; 16], u32, u8)) {
-            let key = |(blob, chunk, index)| ShardKey { blob: BlobId::from_bytes(blob), chunk, index };
+        fn key_bytes_round_trip_and_sort_like_keys(a: ([u8; 16], u32, u8, u16), b: ([u8; 16], u32, u8, u16)) {
+            let key = |(blob, chunk, index, generation)| ShardKey { blob: BlobId::from_bytes(blob), chunk, index, generation };
             let (a, b) = (key(a), key(b));
             prop_assert_eq!(ShardKey::from_bytes(&a.to_bytes()), a);
             prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));

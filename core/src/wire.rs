@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn headers_read_back_and_trailing_bytes_do_not() {
-        let key = ShardKey { blob: BlobId::from_bytes([7; 16]), chunk: 9, index: 5 };
+        let key =
+            ShardKey { blob: BlobId::from_bytes([7; 16]), chunk: 9, index: 5, generation: 300 };
         let info = ShardInfo { code: Code::DEFAULT, block_size: 65552, len: 1_048_832 };
         let request = Request::Put { key, info };
         let mut bytes = encode(&request).unwrap();
@@ -137,7 +138,12 @@ mod tests {
 
     #[test]
     fn the_largest_batch_fits_a_header() {
-        let key = ShardKey { blob: BlobId::from_bytes([255; 16]), chunk: u32::MAX, index: 255 };
+        let key = ShardKey {
+            blob: BlobId::from_bytes([255; 16]),
+            chunk: u32::MAX,
+            index: 255,
+            generation: u16::MAX,
+        };
         let info = ShardInfo { code: Code::DEFAULT, block_size: 65552, len: 1_048_832 };
         assert!(encode(&Request::Delete { keys: vec![key; MAX_BATCH] }).is_ok());
         assert!(encode(&Response::Shards(vec![(key, info); MAX_BATCH])).is_ok());
@@ -170,8 +176,8 @@ mod tests {
         }
 
         #[test]
-        fn a_header_that_is_cut_is_none(keys: Vec<([u8; 16], u32, u8)>, cut: prop::sample::Index) {
-            let key = |(blob, chunk, index)| ShardKey { blob: BlobId::from_bytes(blob), chunk, index };
+        fn a_header_that_is_cut_is_none(keys: Vec<([u8; 16], u32, u8, u16)>, cut: prop::sample::Index) {
+            let key = |(blob, chunk, index, generation)| ShardKey { blob: BlobId::from_bytes(blob), chunk, index, generation };
             let request = Request::Delete { keys: keys.into_iter().map(key).collect() };
             let bytes = encode(&request).unwrap();
             let cut = 4 + cut.index(bytes.len() - 4);

@@ -67,7 +67,7 @@ fn start(dir: &Path) -> (Node, String) {
 }
 
 fn key(n: u32) -> ShardKey {
-    ShardKey { blob: BlobId::from_bytes([5; 16]), chunk: n, index: 0 }
+    ShardKey { blob: BlobId::from_bytes([5; 16]), chunk: n, index: 0, generation: 0 }
 }
 
 fn shard(n: u32) -> (ShardInfo, Bytes) {

@@ -26,7 +26,7 @@ fn open(disk: &FaultyDisk, index: Arc<MemoryIndex>) -> NodeEngine {
 }
 
 fn key(n: u8) -> ShardKey {
-    ShardKey { blob: BlobId::from_bytes([n; 16]), chunk: n.into(), index: n }
+    ShardKey { blob: BlobId::from_bytes([n; 16]), chunk: n.into(), index: n, generation: 0 }
 }
 
 /// Content that follows from a number, with its shape.

@@ -23,7 +23,7 @@ fn options() -> NodeOptions {
 }
 
 fn key(n: u8) -> ShardKey {
-    ShardKey { blob: BlobId::from_bytes([n; 16]), chunk: 0, index: 0 }
+    ShardKey { blob: BlobId::from_bytes([n; 16]), chunk: 0, index: 0, generation: 0 }
 }
 
 fn shard(n: u8) -> (ShardInfo, Bytes) {

@@ -287,7 +287,8 @@ impl Fetch<'_> {
         index: u8,
         blocks: BlockRange,
     ) -> impl Future<Output = (u8, Result<Vec<u8>, ShardError>)> + use<'_> {
-        let key = ShardKey { blob: self.blob, chunk: self.chunk.position.chunk, index };
+        let key =
+            ShardKey { blob: self.blob, chunk: self.chunk.position.chunk, index, generation: 0 };
         let node = self.chunk.node_of(index.into());
         let engine = self.engine;
         let want = self.bytes_of(blocks);

@@ -127,6 +127,7 @@ fn shards_of(manifest: &Manifest) -> Vec<(NodeId, ShardKey)> {
                     blob: part.blob,
                     chunk: number,
                     index: u8::try_from(index).unwrap_or(u8::MAX),
+                    generation: 0,
                 };
                 shards.extend(chunk.node_of(index).map(|node| (node, key)));
             }

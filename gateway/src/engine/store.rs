@@ -29,7 +29,7 @@ pub(super) struct ChunkJob {
 impl ChunkJob {
     fn key(&self, index: usize) -> ShardKey {
         let index = u8::try_from(index).unwrap_or(u8::MAX);
-        ShardKey { blob: self.blob, chunk: self.position.chunk, index }
+        ShardKey { blob: self.blob, chunk: self.position.chunk, index, generation: 0 }
     }
 }
 

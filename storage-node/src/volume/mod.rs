@@ -9,7 +9,7 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic `CofferVo` |
-//! | 8 | 4 | format version, 1 |
+//! | 8 | 4 | format version, 2 |
 //! | 12 | 4 | volume number |
 //! | 16 | 16 | node id |
 //! | 32 | 32 | BLAKE3 of bytes 0..32 |
@@ -29,9 +29,11 @@
 //! | 36 | 4 | payload length (0 unless a shard) |
 //! | 40 | 8 | sequence number: grows with every record of the node |
 //! | 48 | 8 | synced: all bytes before this offset of the file were fsynced when this was written |
-//! | 56 | 32 | BLAKE3 of node id, volume number (4), record offset (8), bytes 0..56, checksum table |
-//! | 88 | 32 n | checksum table: BLAKE3 of each of the n blocks of the payload |
-//! | 88 + 32 n | len | payload |
+//! | 56 | 2 | generation of the shard's name (0 for a mark) |
+//! | 58 | 6 | zeros |
+//! | 64 | 32 | BLAKE3 of node id, volume number (4), record offset (8), bytes 0..64, checksum table |
+//! | 96 | 32 n | checksum table: BLAKE3 of each of the n blocks of the payload |
+//! | 96 + 32 n | len | payload |
 //! | | 0..7 | zeros up to a multiple of 8 |
 //!
 //! Because its place is hashed along, a record is valid only in the file and at the offset for

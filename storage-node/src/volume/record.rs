@@ -8,7 +8,7 @@ use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::{BlockRange, MAX_SHARD_LEN, ShardInfo, ShardKey};
 
 /// Bytes of a record before its checksum table.
-pub const HEAD_LEN: usize = 88;
+pub const HEAD_LEN: usize = 96;
 /// Bytes of one entry of the checksum table.
 pub const CHECKSUM_LEN: usize = 32;
 /// Records begin at multiples of this.
@@ -18,7 +18,8 @@ pub const MAX_BLOCKS: u32 = 1024;
 /// What a record begins with.
 pub const MAGIC: [u8; 8] = *b"CofferRe";
 
-const HASHED_LEN: usize = 56;
+const HASHED_LEN: usize = 64;
+const ZEROS: [u8; 6] = [0; 6];
 
 /// Where a record lies. It is part of the record's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Kind {
     fn key(&self) -> ShardKey {
         match self {
             Self::Shard { key, .. } | Self::Tombstone { key } => *key,
-            Self::Mark => ShardKey { blob: BlobId::from_bytes([0; 16]), chunk: 0, index: 0 },
+            Self::Mark => ShardKey::from_bytes(&[0; ShardKey::LEN]),
         }
     }
 
@@ -166,6 +167,8 @@ pub fn encode(record: &Record, place: &Place, table: &[u8]) -> Vec<u8> {
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&record.seq.to_le_bytes());
     out.extend_from_slice(&record.synced.to_le_bytes());
+    out.extend_from_slice(&key.generation.to_le_bytes());
+    out.extend_from_slice(&ZEROS);
     let hash = seal(place, &out, table);
     out.extend_from_slice(hash.as_bytes());
     out.extend_from_slice(table);
@@ -188,11 +191,16 @@ pub fn peek(bytes: &[u8]) -> Result<Record, RecordError> {
     }
     let [kind, k, m, index] = array(bytes, 8)?;
     let chunk = u32::from_le_bytes(array(bytes, 12)?);
-    let key = ShardKey { blob: BlobId::from_bytes(array(bytes, 16)?), chunk, index };
+    let blob = BlobId::from_bytes(array(bytes, 16)?);
+    let generation = u16::from_le_bytes(array(bytes, 56)?);
+    let key = ShardKey { blob, chunk, index, generation };
     let block_size = u32::from_le_bytes(array(bytes, 32)?);
     let len = u32::from_le_bytes(array(bytes, 36)?);
     let seq = u64::from_le_bytes(array(bytes, 40)?);
     let synced = u64::from_le_bytes(array(bytes, 48)?);
+    if array(bytes, 58)? != ZEROS {
+        return Err(RecordError::Field);
+    }
     array::<32>(bytes, HASHED_LEN)?;
     let no_payload = [k, m] == [0, 0] && block_size == 0 && len == 0;
     let kind = match kind {
@@ -235,8 +243,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_key()(blob: [u8; 16], chunk: u32, index: u8) -> ShardKey {
-            ShardKey { blob: BlobId::from_bytes(blob), chunk, index }
+        fn any_key()(blob: [u8; 16], chunk: u32, index: u8, generation: u16) -> ShardKey {
+            ShardKey { blob: BlobId::from_bytes(blob), chunk, index, generation }
         }
     }
 

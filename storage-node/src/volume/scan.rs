@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn tombstone(seq: u64) -> Record {
-        let key = ShardKey { blob: BlobId::from_bytes([1; 16]), chunk: 0, index: 0 };
+        let key = ShardKey { blob: BlobId::from_bytes([1; 16]), chunk: 0, index: 0, generation: 0 };
         Record { kind: Kind::Tombstone { key }, seq, synced: 0 }
     }
 
