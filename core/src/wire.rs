@@ -75,21 +75,34 @@ pub enum Response {
 /// A header that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The peer announces more than [`MAX_HEADER`] bytes.
-    #[error("header of {0} bytes is over the limit of {MAX_HEADER}")]
-    TooLong(u32),
+    /// A header has more bytes than are taken.
+    #[error("header of {len} bytes is over the limit of {limit}")]
+    TooLong {
+        /// What it has.
+        len: u32,
+        /// The most that is taken.
+        limit: u32,
+    },
     /// The bytes are not a header of this protocol version.
     #[error("header can't be decoded: {0}")]
     Malformed(String),
 }
 
-/// Encodes a header with its length in front.
+/// Encodes a header of the shard service with its length in front.
 ///
 /// # Errors
 /// [`WireError::TooLong`] when the peer would refuse it.
 pub fn encode<T: Serialize>(header: &T) -> Result<Vec<u8>, WireError> {
+    encode_within(header, MAX_HEADER)
+}
+
+/// Encodes a header of at most `limit` bytes with its length in front.
+///
+/// # Errors
+/// [`WireError::TooLong`] over the limit.
+pub fn encode_within<T: Serialize>(header: &T, limit: u32) -> Result<Vec<u8>, WireError> {
     let body = postcard::to_stdvec(header).map_err(|e| WireError::Malformed(e.to_string()))?;
-    let len = check_len(u32::try_from(body.len()).unwrap_or(u32::MAX))?;
+    let len = check_len(u32::try_from(body.len()).unwrap_or(u32::MAX), limit)?;
     let mut out = Vec::with_capacity(4 + body.len());
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(&body);
@@ -99,9 +112,9 @@ pub fn encode<T: Serialize>(header: &T) -> Result<Vec<u8>, WireError> {
 /// Checks a header's announced length, before it is allocated.
 ///
 /// # Errors
-/// [`WireError::TooLong`] over [`MAX_HEADER`].
-pub fn check_len(len: u32) -> Result<u32, WireError> {
-    if len > MAX_HEADER { Err(WireError::TooLong(len)) } else { Ok(len) }
+/// [`WireError::TooLong`] over `limit`.
+pub fn check_len(len: u32, limit: u32) -> Result<u32, WireError> {
+    if len > limit { Err(WireError::TooLong { len, limit }) } else { Ok(len) }
 }
 
 /// Decodes a header (without its length). Trailing bytes are an error.

@@ -9,7 +9,8 @@
 //! | [`volume`] | the volumes' format, and what is fsynced before what |
 //! | [`index`] | where each shard is; a cache that the volumes can rebuild |
 //! | [`engine`] | storing, reading, deleting: [`engine::NodeEngine`] |
-//! | [`service`] | the same over QUIC with mutual TLS: [`service::serve`], [`service::NodeClient`] |
+//! | [`quic`] | QUIC with mutual TLS between the processes of a cluster |
+//! | [`service`] | the engine over QUIC: [`service::serve`], [`service::NodeClient`] |
 //! | [`config`] | a node's directory and configuration |
 //! | [`testing`] | a disk that fails on demand |
 
@@ -27,6 +28,7 @@ pub mod config;
 pub mod disk;
 pub mod engine;
 pub mod index;
+pub mod quic;
 pub mod service;
 pub mod testing;
 pub mod volume;

@@ -2,7 +2,7 @@
 
 use super::files::{self, FileError};
 use coffer_core::ids::NodeId;
-use coffer_node::service::tls::node_name;
+use coffer_node::service::node_name;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,

@@ -1,57 +1,20 @@
-//! The shard service: a node's engine over QUIC, with mutual TLS.
+//! The shard service: a node's engine over QUIC, with mutual TLS ([`crate::quic`]).
 //!
-//! Messages are those of [`coffer_core::wire`]. A node's certificate names it by its id, and clients
-//! insist on the name of the node that they mean: one node can't pose as another. Clients must show
-//! a certificate of the same authority that is good for clients (extended key usage `clientAuth`):
-//! nodes' certificates are issued without it, so that one node has no say over another.
+//! Messages are those of [`coffer_core::wire`]. A node's certificate names it by its id. Nodes'
+//! certificates are not good for clients, so that one node has no say over another.
 //!
-//! * [`tls`]: certificates and what is asked of them
 //! * [`server`]: the node's side
 //! * [`client`]: the gateway's side
 
 pub mod client;
 pub mod server;
-pub mod tls;
 
 pub use client::{NodeClient, RemoteNode};
-pub use server::{Service, serve};
-pub use tls::{MutualTls, TlsError};
+pub use server::serve;
 
-use std::sync::Arc;
-use std::time::Duration;
+use coffer_core::ids::NodeId;
 
-/// How long a peer may be silent before the connection is given up. Short: it decides how soon a
-/// dead node is noticed.
-const IDLE: Duration = Duration::from_secs(3);
-/// How often a sign of life is sent.
-const KEEP_ALIVE: Duration = Duration::from_millis(900);
-/// Requests at a time on one connection.
-const MAX_STREAMS: u32 = 256;
-/// Flow control windows, in bytes: room for several shards in flight.
-const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 32 << 20;
-/// The largest UDP payload that path MTU discovery tries: a jumbo frame's.
-const MAX_MTU: u16 = 8952;
-
-fn transport() -> Arc<quinn::TransportConfig> {
-    let mut transport = quinn::TransportConfig::default();
-    let mut discovery = quinn::MtuDiscoveryConfig::default();
-    discovery.upper_bound(MAX_MTU);
-    transport
-        .max_idle_timeout(IDLE.try_into().ok())
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_concurrent_bidi_streams(MAX_STREAMS.into())
-        .max_concurrent_uni_streams(0u32.into())
-        .stream_receive_window(STREAM_WINDOW.into())
-        .receive_window(CONNECTION_WINDOW.into())
-        .send_window(u64::from(CONNECTION_WINDOW))
-        .mtu_discovery_config(Some(discovery));
-    Arc::new(transport)
-}
-
-fn endpoint_config() -> quinn::EndpointConfig {
-    let mut config = quinn::EndpointConfig::default();
-    // The constant is within the bounds that quinn checks.
-    let _ = config.max_udp_payload_size(MAX_MTU);
-    config
+/// The name in a node's certificate.
+pub fn node_name(node: NodeId) -> String {
+    format!("node-{node}")
 }

@@ -1,7 +1,5 @@
-//! Certificates of the shard service.
+//! Certificates of a cluster's processes, and what they ask of each other's.
 
-use coffer_core::ids::NodeId;
-use coffer_core::wire;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -29,11 +27,6 @@ pub struct MutualTls {
     path: PathBuf,
 }
 
-/// The name in a node's certificate.
-pub fn node_name(node: NodeId) -> String {
-    format!("node-{node}")
-}
-
 impl MutualTls {
     /// Loads `ca.pem`, `NAME.pem` and `NAME.key` from a directory.
     ///
@@ -59,11 +52,12 @@ impl MutualTls {
         Ok(Self { roots: Arc::new(roots), chain: certificates(&path)?, key, path })
     }
 
-    /// The configuration of a node: clients must show a certificate of the authority.
+    /// The configuration of a server of the protocol `alpn`: clients must show a certificate of the
+    /// authority that is good for clients.
     ///
     /// # Errors
     /// [`TlsError`] when certificate and key do not fit.
-    pub(super) fn server(&self) -> Result<quinn::ServerConfig, TlsError> {
+    pub fn server(&self, alpn: &[u8]) -> Result<quinn::ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let clients =
             WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider.clone())
@@ -75,18 +69,18 @@ impl MutualTls {
             .with_client_cert_verifier(clients)
             .with_single_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|e| self.failed(e))?;
-        config.alpn_protocols = vec![wire::ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         let crypto = QuicServerConfig::try_from(config).map_err(|e| self.failed(e))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(super::transport());
         Ok(config)
     }
 
-    /// The configuration of a client of nodes.
+    /// The configuration of a client of the protocol `alpn`.
     ///
     /// # Errors
     /// [`TlsError`] when certificate and key do not fit.
-    pub(super) fn client(&self) -> Result<quinn::ClientConfig, TlsError> {
+    pub fn client(&self, alpn: &[u8]) -> Result<quinn::ClientConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -94,7 +88,7 @@ impl MutualTls {
             .with_root_certificates(self.roots.clone())
             .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
             .map_err(|e| self.failed(e))?;
-        config.alpn_protocols = vec![wire::ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         let crypto = QuicClientConfig::try_from(config).map_err(|e| self.failed(e))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(super::transport());
