@@ -1,11 +1,12 @@
 //! The ordered key-value store below the catalog, as narrow as it can be.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
 /// The catalog's tables. Each is ordered by its keys' bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Table {
     /// bucket name → [`super::records::BucketRecord`]
     Buckets,
@@ -79,18 +80,19 @@ impl Batch {
 }
 
 /// The store below failed; the catalog can't go on with the command.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum KvError {
     /// Reading or writing failed.
     #[error("catalog store: {0}")]
     Io(String),
     /// A value does not decode: damage, or a format of another version.
     #[error(
-        "catalog table {table}: a value can't be decoded ({why}); restore it from a backup or rebuild it"
+        "catalog table {}: a value can't be decoded ({why}); restore it from a backup or rebuild it",
+        .table.name()
     )]
     Corrupt {
         /// The table.
-        table: &'static str,
+        table: Table,
         /// What the decoder says.
         why: String,
     },

@@ -120,16 +120,16 @@ impl<K: Kv> Machine<K> {
         match &setting {
             Setting::Versioning(Versioning::Unversioned) => {
                 let why = "versioning can be suspended, but not taken back";
-                return Err(CatalogError::InvalidBucketState(why));
+                return Err(CatalogError::InvalidBucketState(why.into()));
             }
             Setting::Versioning(Versioning::Suspended) if settings.object_lock.is_some() => {
                 let why =
                     "the bucket has an Object Lock configuration; versioning can't be suspended";
-                return Err(CatalogError::InvalidBucketState(why));
+                return Err(CatalogError::InvalidBucketState(why.into()));
             }
             Setting::ObjectLock(_) if settings.versioning != Versioning::Enabled => {
                 let why = "versioning must be enabled on the bucket before Object Lock is";
-                return Err(CatalogError::InvalidBucketState(why));
+                return Err(CatalogError::InvalidBucketState(why.into()));
             }
             _ => {}
         }
@@ -247,7 +247,7 @@ impl<K: Kv> Machine<K> {
 }
 
 pub(super) fn corrupt_row(table: Table) -> KvError {
-    KvError::Corrupt { table: table.name(), why: "a key is not of the table's form".into() }
+    KvError::Corrupt { table, why: "a key is not of the table's form".into() }
 }
 
 /// A checked name from the bytes of a row's key.

@@ -40,9 +40,11 @@ pub use upload_listing::{AfterUpload, UploadEntry, UploadListing, UploadQuery};
 pub use version_listing::{AfterVersion, VersionEntry, VersionListing, VersionQuery};
 
 use crate::ids::{PartNumber, UploadId, VersionName};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why the catalog refused a command or a query.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CatalogError {
     /// There is no bucket of that name.
     #[error("the bucket does not exist")]
@@ -84,13 +86,13 @@ pub enum CatalogError {
     IsDeleteMarker(VersionName),
     /// Retention or a legal hold keeps the version as it is.
     #[error("the version is protected by Object Lock: {0}")]
-    Locked(&'static str),
+    Locked(Cow<'static, str>),
     /// The bucket was not made for Object Lock.
     #[error("the bucket has no Object Lock configuration")]
     NoObjectLock,
     /// The bucket's state does not allow the setting.
     #[error("{0}")]
-    InvalidBucketState(&'static str),
+    InvalidBucketState(Cow<'static, str>),
     /// The bucket would hold more than its quota.
     #[error("the bucket's quota of {quota} bytes would be exceeded")]
     QuotaExceeded {
@@ -103,7 +105,11 @@ pub enum CatalogError {
     /// The store below failed.
     #[error(transparent)]
     Kv(#[from] KvError),
-    /// The catalog's writer has stopped, after a failed fsync or at shutdown.
-    #[error("the catalog takes no commands: {0}")]
+    /// The catalog can't be asked now: it has no leader. Nothing has changed.
+    #[error("the catalog is not available now: {0}")]
+    Unavailable(String),
+    /// No answer came, since the catalog has stopped or its leader was lost. A command may or may
+    /// not have been done, now or later.
+    #[error("the catalog gave no answer: {0}")]
     Stopped(String),
 }

@@ -245,7 +245,7 @@ pub(crate) fn decode<T: for<'a> Deserialize<'a>>(table: Table, bytes: &[u8]) -> 
 }
 
 fn corrupt(table: Table, why: impl ToString) -> KvError {
-    KvError::Corrupt { table: table.name(), why: why.to_string() }
+    KvError::Corrupt { table, why: why.to_string() }
 }
 
 /// Keys that begin with the bucket's name and a NUL, which neither names nor keys contain.

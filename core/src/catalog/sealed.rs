@@ -23,7 +23,7 @@ impl<K: Kv> SealedKv<K> {
         self.envelope
             .open(&context(table, key), value)
             .map(|v| v.to_vec())
-            .map_err(|e| KvError::Corrupt { table: table.name(), why: e.to_string() })
+            .map_err(|e| KvError::Corrupt { table, why: e.to_string() })
     }
 }
 

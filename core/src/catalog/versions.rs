@@ -330,7 +330,7 @@ impl<K: Kv> Machine<K> {
     }
 
     pub(super) fn manifest(&self, version: VersionId) -> Result<Manifest, CatalogError> {
-        let corrupt = |why: String| KvError::Corrupt { table: Table::Manifests.name(), why };
+        let corrupt = |why: String| KvError::Corrupt { table: Table::Manifests, why };
         let value = self
             .kv
             .get(Table::Manifests, version.as_bytes())?
@@ -442,7 +442,7 @@ fn check_all(
 /// Whether a version may be deleted at `at_ms`.
 fn allow_deletion(lock: &Lock, at_ms: u64, bypass: bool) -> Result<(), CatalogError> {
     if lock.legal_hold {
-        return Err(CatalogError::Locked("there is a legal hold on it"));
+        return Err(CatalogError::Locked("there is a legal hold on it".into()));
     }
     match lock.retention.filter(|r| r.forbids_deletion(at_ms, bypass)) {
         Some(retention) => Err(locked(retention)),
@@ -464,8 +464,9 @@ fn allow_retention(
 }
 
 fn locked(retention: Retention) -> CatalogError {
-    CatalogError::Locked(match retention.mode {
+    let why = match retention.mode {
         LockMode::Governance => "it is retained in governance mode",
         LockMode::Compliance => "it is retained in compliance mode",
-    })
+    };
+    CatalogError::Locked(why.into())
 }

@@ -138,7 +138,9 @@ async fn existing_tags(
     let scope = Scope::Object(subject.bucket, key);
     match catalog.read(scope, |c| c.version(subject.bucket, key, name)).await {
         Ok(version) => Ok(version.record.tags),
-        Err(error @ (CatalogError::Kv(_) | CatalogError::Stopped(_))) => Err(to_s3(error)),
+        Err(
+            error @ (CatalogError::Kv(_) | CatalogError::Unavailable(_) | CatalogError::Stopped(_)),
+        ) => Err(to_s3(error)),
         Err(_) => Ok(Tags::default()),
     }
 }

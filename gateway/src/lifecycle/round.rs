@@ -87,7 +87,10 @@ pub async fn run_once(
         match round.turn(&bucket, &rules).await {
             // Deleted meanwhile.
             Ok(()) | Err(RoundError::Catalog(CatalogError::NoSuchBucket)) => {}
-            Err(error @ RoundError::Catalog(CatalogError::Stopped(_))) => return Err(error),
+            Err(
+                error
+                @ RoundError::Catalog(CatalogError::Unavailable(_) | CatalogError::Stopped(_)),
+            ) => return Err(error),
             Err(error) => tracing::warn!(%bucket, %error, "lifecycle: the bucket is left for now"),
         }
     }

@@ -43,12 +43,12 @@ fn internal(error: &dyn std::fmt::Display) -> S3Error {
     s3(S3ErrorCode::InternalError, "We encountered an internal error. Please try again.")
 }
 
-fn unavailable(error: &dyn std::fmt::Display) -> S3Error {
+const TOO_FEW_NODES: &str = "Too few storage nodes are available at the moment. Please try again.";
+const NO_CATALOG: &str = "The catalog is not available at the moment. Please try again.";
+
+fn unavailable(error: &dyn std::fmt::Display, message: &str) -> S3Error {
     tracing::warn!(%error, "request failed for now");
-    s3(
-        S3ErrorCode::ServiceUnavailable,
-        "Too few storage nodes are available at the moment. Please try again.",
-    )
+    s3(S3ErrorCode::ServiceUnavailable, message)
 }
 
 impl S3Coded for CatalogError {
@@ -70,7 +70,7 @@ impl S3Coded for CatalogError {
             Self::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
             Self::PreconditionFailed => S3ErrorCode::PreconditionFailed,
             Self::Kv(error) => return internal(error),
-            Self::Stopped(why) => return unavailable(why),
+            Self::Unavailable(_) | Self::Stopped(_) => return unavailable(&self, NO_CATALOG),
         };
         let mut error = s3(code, sentence(&self));
         match &self {
@@ -133,7 +133,7 @@ impl S3Coded for WriteError {
                 s3(S3ErrorCode::EntityTooLarge, sentence(&self))
             }
             Self::BodyStalled(_) => s3(S3ErrorCode::RequestTimeout, sentence(&self)),
-            Self::TooFewNodes(_) | Self::NoQuorum { .. } => unavailable(&self),
+            Self::TooFewNodes(_) | Self::NoQuorum { .. } => unavailable(&self, TOO_FEW_NODES),
             Self::Seal(_) | Self::Code(_) | Self::Shape(_) | Self::Worker(_) => internal(&self),
         }
     }
@@ -166,7 +166,7 @@ fn body_error(error: BodyError) -> S3Error {
 impl S3Coded for ReadError {
     fn coded(self) -> S3Error {
         match self {
-            Self::Unavailable { .. } => unavailable(&self),
+            Self::Unavailable { .. } => unavailable(&self, TOO_FEW_NODES),
             Self::Damaged { .. } | Self::Seal(_) | Self::Code(_) | Self::Worker(_) => {
                 internal(&self)
             }
