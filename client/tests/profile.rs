@@ -117,6 +117,21 @@ fn an_option_beats_the_environment() {
 }
 
 #[test]
+fn several_gateways_are_listed_or_told_with_commas() {
+    let listed = "[profile.default]\nendpoints = [\"https://a.example\", \"https://b.example:1\"]";
+    let all = |profile: &Profile| {
+        let others = profile.others.iter().map(ToString::to_string);
+        std::iter::once(profile.endpoint.to_string()).chain(others).collect::<Vec<_>>().join(" ")
+    };
+    let place = Place::new(listed).env(&[]);
+    let profile = place.load(&ProfileOptions::default()).unwrap();
+    assert_eq!(all(&profile), "https://a.example https://b.example:1");
+    let place = place.env(&[("COFFER_ENDPOINT", "https://c.example, https://d.example")]);
+    let profile = place.load(&ProfileOptions::default()).unwrap();
+    assert_eq!(all(&profile), "https://c.example https://d.example");
+}
+
+#[test]
 fn works_without_any_file() {
     let home = tempfile::tempdir().unwrap();
     let home_text = home.path().display().to_string();
@@ -147,10 +162,20 @@ fn refuses_with_the_reason() {
         ("token_file = \"absent\"", "absent"),
         ("http3 = \"maybe\"", "maybe"),
         ("endpont = \"x\"", "line 3"),
+        ("endpoints = [\"https://b.example\"]", "only one of them"),
     ] {
         let place = Place::new(&table(lines)).env(&[]);
         let error = place.load(&ProfileOptions::default()).unwrap_err().to_string();
         assert!(error.contains(word), "{lines:?} gave: {error}");
+    }
+    for (endpoints, word) in [
+        ("https://a.example,http://localhost:1", "differ in scheme"),
+        ("https://a.example,", "not an endpoint"),
+        ("https://a.example;https://b.example", "not an endpoint"),
+    ] {
+        let place = Place::new(FILE).env(&[("COFFER_ENDPOINT", endpoints)]);
+        let error = place.load(&ProfileOptions::default()).unwrap_err().to_string();
+        assert!(error.contains(word), "{endpoints:?} gave: {error}");
     }
 }
 

@@ -25,6 +25,7 @@ fn client(server: &FakeS3) -> Client {
     let profile = Profile {
         name: "test".to_owned(),
         endpoint: server.endpoint().parse().unwrap(),
+        others: Vec::new(),
         region: "us-east-1".to_owned(),
         credentials: Credentials::AccessKey {
             id: "AK".to_owned(),
@@ -255,6 +256,7 @@ async fn errors_tell_code_message_and_request() {
     let unreachable = Profile {
         // A port that was free a moment ago and that nobody listens on.
         endpoint: format!("http://{}", free_address()).parse().unwrap(),
+        others: Vec::new(),
         ..self::client(&gone).profile().clone()
     };
     let options = ClientOptions { retry: RetryPolicy::none(), ..ClientOptions::default() };

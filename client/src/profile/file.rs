@@ -18,6 +18,7 @@ pub(super) struct ConfigFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileTable {
     pub(super) endpoint: Option<String>,
+    pub(super) endpoints: Option<Vec<String>>,
     pub(super) region: Option<String>,
     pub(super) access_key: Option<String>,
     pub(super) secret_key: Option<Secret>,

@@ -25,13 +25,15 @@ use std::str::FromStr;
 /// The region used where none is configured. It only scopes signatures.
 pub const DEFAULT_REGION: &str = "us-east-1";
 
-/// Everything needed to reach one gateway.
+/// Everything needed to reach a cluster.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// The profile's name in the configuration file.
     pub name: String,
-    /// The gateway.
+    /// The gateway that requests are made for, and that is tried first.
     pub endpoint: Endpoint,
+    /// Further gateways of the same cluster, for when one does not answer.
+    pub others: Vec<Endpoint>,
     /// Region that signatures are scoped to.
     pub region: String,
     /// Who asks.
@@ -92,7 +94,7 @@ pub struct ProfileOptions {
     pub config: Option<PathBuf>,
     /// Profile instead of `$COFFER_PROFILE` or `default`.
     pub profile: Option<String>,
-    /// Endpoint instead of the profile's.
+    /// Endpoint instead of the profile's, or several with commas between them.
     pub endpoint: Option<String>,
 }
 
@@ -138,6 +140,12 @@ pub enum ProfileError {
         /// The configuration file that was looked for.
         path: PathBuf,
     },
+    /// An endpoint is given in two ways.
+    #[error("[profile.{0}] has `endpoint` and `endpoints`: keep only one of them")]
+    TwoEndpoints(String),
+    /// Some endpoints are encrypted and some are not.
+    #[error("the endpoints {0} differ in scheme: gateways of one cluster are all https://")]
+    MixedEndpoints(String),
     /// The endpoint is not one.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),

@@ -2,6 +2,7 @@
 
 use super::file::{self, ConfigFile, ProfileTable};
 use super::{Credentials, DEFAULT_REGION, Http3, Profile, ProfileError, ProfileOptions};
+use crate::endpoint::Endpoint;
 use crate::secret::Secret;
 use std::path::{Path, PathBuf};
 
@@ -57,14 +58,21 @@ pub(super) fn resolve(
         None => ProfileTable::default(),
     };
 
-    let Some(endpoint) = endpoint.or_else(|| table.endpoint.clone()) else {
+    if table.endpoint.is_some() && table.endpoints.is_some() {
+        return Err(ProfileError::TwoEndpoints(name));
+    }
+    let listed = || table.endpoints.as_ref().map(|endpoints| endpoints.join(","));
+    let endpoints = endpoint.or_else(|| table.endpoint.clone()).or_else(listed);
+    let Some(endpoints) = endpoints.filter(|endpoints| !endpoints.is_empty()) else {
         return Err(ProfileError::NoEndpoint { profile: name, path });
     };
+    let (endpoint, others) = split_endpoints(&endpoints)?;
     let region = env.first(&["COFFER_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"]);
     let ca_file = env.first(&["COFFER_CA_FILE", "AWS_CA_BUNDLE"]).map(PathBuf::from);
     let http3 = env.first(&["COFFER_HTTP3"]).or_else(|| table.http3.clone());
     Ok(Profile {
-        endpoint: endpoint.parse()?,
+        endpoint,
+        others,
         region: region
             .or_else(|| table.region.clone())
             .unwrap_or_else(|| DEFAULT_REGION.to_owned()),
@@ -76,6 +84,17 @@ pub(super) fn resolve(
         },
         name,
     })
+}
+
+/// The endpoints in a list with commas, the first apart.
+fn split_endpoints(list: &str) -> Result<(Endpoint, Vec<Endpoint>), ProfileError> {
+    let mut endpoints = list.split(',').map(|endpoint| endpoint.trim().parse::<Endpoint>());
+    let first = endpoints.next().unwrap_or_else(|| list.parse())?;
+    let others = endpoints.collect::<Result<Vec<_>, _>>()?;
+    if others.iter().any(|other| other.is_secure() != first.is_secure()) {
+        return Err(ProfileError::MixedEndpoints(list.to_owned()));
+    }
+    Ok((first, others))
 }
 
 fn config_path(options: &ProfileOptions, env: &Env<'_>) -> Result<PathBuf, ProfileError> {

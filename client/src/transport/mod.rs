@@ -1,13 +1,17 @@
-//! Requests to one gateway: HTTP/3 where it can be reached, HTTP/2 or 1.1 else.
+//! Requests to the gateways of one cluster: HTTP/3 where it can be reached, HTTP/2 or 1.1 else.
 //!
-//! [`Transport`] plugs into `object_store` as its HTTP connector and service. It sends to its own
-//! endpoint only, so that neither a redirect nor a bug carries credentials elsewhere.
+//! [`Transport`] plugs into `object_store` as its HTTP connector and service. It sends to the
+//! profile's endpoints only, so that neither a redirect nor a bug carries credentials elsewhere.
+//!
+//! Requests are made and signed for the first endpoint, and keep its name when another gateway gets
+//! them: any gateway of a cluster answers for all, and a signature is good for one name only.
 
 mod breaker;
 mod dial;
 mod error;
 mod exchange;
 mod quic;
+mod route;
 mod stall;
 mod tcp;
 mod tls;
@@ -15,19 +19,18 @@ mod tls;
 pub use error::{Carrier, TransportError};
 
 use crate::endpoint::Endpoint;
-use crate::profile::{Http3, Profile};
+use crate::profile::Profile;
 use async_trait::async_trait;
-use breaker::Breaker;
+use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
 };
-use quic::QuicClient;
-use stall::StallLimit;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use tcp::TcpClient;
+use route::Route;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("coffer/", env!("CARGO_PKG_VERSION")));
 
@@ -52,53 +55,39 @@ impl Default for Timeouts {
     }
 }
 
-/// A connection pool to one gateway. Clones share it.
+/// Connection pools to the gateways of one cluster. Clones share them.
 #[derive(Clone)]
 pub struct Transport {
     inner: Arc<Inner>,
 }
 
 struct Inner {
+    /// What requests are addressed to.
     endpoint: Endpoint,
-    tcp: TcpClient,
-    quic: Option<QuicClient>,
-    /// Whether HTTP/3 may give way to TCP.
-    fallback: bool,
-    breaker: Mutex<Breaker>,
+    /// At least one.
+    routes: Vec<Route>,
+    /// The route that worked last.
+    current: AtomicUsize,
 }
 
 impl Transport {
-    /// A transport for the profile's endpoint. Connects on the first request, not here.
+    /// A transport for the profile's endpoints. Connects on the first request, not here.
     ///
     /// # Errors
     /// If the trusted authorities can't be loaded.
     pub fn new(profile: &Profile, timeouts: &Timeouts) -> Result<Self, TransportError> {
         let endpoint = profile.endpoint.clone();
-        let stall = StallLimit { endpoint: endpoint.clone(), limit: timeouts.stall };
-        let ca_file = profile.ca_file.clone();
-        let tls =
-            endpoint.is_secure().then(|| tls::client_config(ca_file.as_deref())).transpose()?;
-        let fallback = profile.http3 != Http3::Always;
-        let quic_limit = if fallback { timeouts.try_http3 } else { timeouts.connect };
-        let quic = match &tls {
-            Some(tls) if profile.http3 != Http3::Never => Some(QuicClient::new(
-                endpoint.clone(),
-                tls,
-                ca_file.clone(),
-                quic_limit,
-                stall.clone(),
-            )?),
-            _ => None,
-        };
-        let tcp = TcpClient::new(endpoint.clone(), tls.as_ref(), ca_file, timeouts.connect, stall);
-        let breaker = Mutex::new(Breaker::new());
-        Ok(Self { inner: Arc::new(Inner { endpoint, tcp, quic, fallback, breaker }) })
+        let routes = std::iter::once(&endpoint)
+            .chain(&profile.others)
+            .map(|endpoint| Route::new(endpoint.clone(), profile, timeouts))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { inner: Arc::new(Inner { endpoint, routes, current: AtomicUsize::new(0) }) })
     }
 
     /// Sends one request and waits for the head of its answer; the body streams.
     ///
-    /// If HTTP/3 fails before the server can have seen the request, TCP takes it over and HTTP/3
-    /// is left alone for a while.
+    /// If a gateway can't have seen the request, the next one gets it. If it may have, or says that
+    /// it is unavailable, that is the answer, and the next request goes to the next gateway.
     ///
     /// # Errors
     /// If there is no answer; what the answer says is for the caller to judge.
@@ -116,37 +105,41 @@ impl Transport {
                 value.set_sensitive(true);
             }
         }
-        if let Some(quic) = &inner.quic
-            && (!inner.fallback || inner.breaker().allows(Instant::now()))
-        {
-            match quic.send(request.clone()).await {
-                Ok(response) => {
-                    inner.breaker().worked();
-                    return Ok(response);
+        let mut left = inner.routes.len();
+        let mut number = inner.current.load(Ordering::Relaxed);
+        loop {
+            left -= 1;
+            let answer = inner.routes[number].send(request.clone()).await;
+            let unavailable = match &answer {
+                Ok(response) => response.status() == StatusCode::SERVICE_UNAVAILABLE,
+                Err(_) => true,
+            };
+            if unavailable {
+                number = inner.leave(number);
+            }
+            match answer {
+                Err(error) if left > 0 && error.never_sent() => {
+                    tracing::debug!("trying the next gateway: {error}");
                 }
-                Err(error) => {
-                    inner.breaker().failed(Instant::now());
-                    if !inner.fallback || !error.never_sent() {
-                        return Err(error);
-                    }
-                    tracing::debug!("falling back to TCP: {error}");
-                }
+                answer => return answer,
             }
         }
-        inner.tcp.send(request).await
     }
 
-    /// Says goodbye to the gateway. Requests after that connect anew.
+    /// Says goodbye to the gateways. Requests after that connect anew.
     pub async fn close(&self) {
-        if let Some(quic) = &self.inner.quic {
-            quic.close().await;
-        }
+        futures::future::join_all(self.inner.routes.iter().map(Route::close)).await;
     }
 }
 
 impl Inner {
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The gateway after this one; requests start with it from now on, unless another has made
+    /// them start elsewhere.
+    fn leave(&self, number: usize) -> usize {
+        let next = (number + 1) % self.routes.len();
+        let (relaxed, current) = (Ordering::Relaxed, &self.current);
+        let _ = current.compare_exchange(number, next, relaxed, relaxed);
+        next
     }
 }
 

@@ -104,6 +104,7 @@ impl Server {
         Profile {
             name: "test".to_owned(),
             endpoint: format!("https://{}", self.address).parse().unwrap(),
+            others: Vec::new(),
             region: "us-east-1".to_owned(),
             credentials: Credentials::Anonymous,
             ca_file: Some(self.ca_file()),

@@ -23,6 +23,7 @@ Configuration: $COFFER_CONFIG or ~/.config/coffer/config.toml, for example
   access_key = \"...\"
   secret_key = \"...\"
   ca_file = \"ca.pem\"
+Where there are several gateways: endpoints = [\"https://...\", \"https://...\"]
 
 Environment: COFFER_PROFILE, COFFER_ENDPOINT, COFFER_TOKEN, COFFER_TOKEN_FILE, COFFER_CA_FILE,
 COFFER_REGION, COFFER_HTTP3 (auto, always, never), COFFER_LOG, and the AWS_* variables of the same
@@ -54,7 +55,7 @@ pub(crate) struct Global {
     /// Profile in the configuration file
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// The gateway, as https://HOST:PORT
+    /// The gateway, as https://HOST:PORT; of several, with commas between, the first that answers
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Print one JSON object per line
