@@ -7,6 +7,7 @@
 //! | [`s3`] | the S3 operations, translated to the engine and the catalog |
 //! | [`engine`] | writing and reading parts: chunks, sealing, shards, quorums |
 //! | [`catalog`] | the catalog's store on disk and its single writer |
+//! | [`peer`] | how gateways reach each other |
 //! | [`lifecycle`] | the worker that does what the buckets' lifecycle rules say |
 //! | [`setup`] | first start: keys, certificates, configuration |
 //! | [`run`] | putting it all together: one gateway, or a whole cluster in one process |
@@ -26,6 +27,7 @@ pub mod catalog;
 pub mod engine;
 pub mod http;
 pub mod lifecycle;
+pub mod peer;
 pub mod run;
 pub mod s3;
 pub mod setup;

@@ -1,75 +1,17 @@
 //! `coffer-gateway`: S3 before a Coffer cluster, or a whole cluster in one process.
 
-use anyhow::{Context, ensure};
-use clap::{Parser, Subcommand};
+mod args;
+
+use anyhow::ensure;
+use args::{Args, Command};
+use clap::Parser;
+use coffer_gateway::catalog::raft::types::GatewayId;
 use coffer_gateway::run::{Embedded, EmbeddedOptions, Gateway};
 use coffer_gateway::setup::config::GatewayConfig;
+use coffer_gateway::setup::gateways::{self, GatewayAddress};
 use coffer_gateway::setup::init;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-
-/// Serve S3 over HTTPS and HTTP/3 before a cluster of Coffer storage nodes.
-///
-/// Exit codes: 0 stopped as asked, 1 an error, 2 wrong usage.
-#[derive(Debug, Parser)]
-#[command(version, name = "coffer-gateway")]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run a gateway and storage nodes in one process; makes all that is needed on the first start.
-    Dev {
-        /// The directory for everything.
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-        /// Where to serve: one port number for TCP and UDP.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
-        listen: SocketAddr,
-        /// How many storage nodes to make on the first start.
-        #[arg(long, default_value_t = 6)]
-        nodes: usize,
-        /// Print one line of JSON when serving, instead of help.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Make the directories of a cluster of processes: DIR/gateway, DIR/node-1, DIR/node-2, …
-    Init {
-        /// Where to make them.
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-        /// Where the gateway will serve.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
-        listen: SocketAddr,
-        /// Host names and addresses that the gateway's certificate is for, beside this machine's.
-        #[arg(long = "host", value_name = "NAME")]
-        hosts: Vec<String>,
-        /// How many storage nodes, on this machine, on ports from --base-port on.
-        #[arg(long, default_value_t = 6, conflicts_with = "node_addresses")]
-        nodes: u16,
-        /// The first storage node's port.
-        #[arg(long, default_value_t = 9100)]
-        base_port: u16,
-        /// Where a storage node will listen; once for each node.
-        #[arg(long = "node-address", value_name = "ADDR")]
-        node_addresses: Vec<SocketAddr>,
-    },
-    /// Run a gateway whose storage nodes are other processes.
-    Serve {
-        /// The gateway's directory, as made by `init`.
-        #[arg(long, value_name = "DIR")]
-        data: PathBuf,
-        /// Serve here instead of where gateway.toml says.
-        #[arg(long, value_name = "ADDR")]
-        listen: Option<SocketAddr>,
-        /// Print one line of JSON when serving, instead of help.
-        #[arg(long)]
-        json: bool,
-    },
-}
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -88,19 +30,41 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Init { data, listen, hosts, nodes, base_port, node_addresses } => {
-            let addresses = if node_addresses.is_empty() {
+        Command::Init {
+            data,
+            listen,
+            gateways,
+            peer_port,
+            gateway_addresses,
+            hosts,
+            nodes,
+            base_port,
+            node_addresses,
+        } => {
+            let nodes = if node_addresses.is_empty() {
                 ensure!(nodes > 0, "--nodes must be at least 1");
-                let last = base_port.checked_add(nodes - 1);
-                let last = last.context("--base-port and --nodes reach beyond port 65535")?;
-                (base_port..=last).map(|p| SocketAddr::from(([127, 0, 0, 1], p))).collect()
+                args::on_this_machine(base_port, nodes)?
             } else {
                 node_addresses
             };
+            ensure!(gateways > 0, "--gateways must be at least 1");
+            let several = if gateways > 1 {
+                args::gateways_on_one_machine(listen, peer_port, gateways)?
+            } else {
+                gateway_addresses
+            };
+            ensure!(
+                several.len() != 1,
+                "--gateway-address is for several gateways: give it for each"
+            );
             let config = GatewayConfig { hosts, ..GatewayConfig::new(listen) };
-            init::init_cluster(&data, &config, &addresses)?;
-            print_init(&data, addresses.len());
+            let made = init::init_cluster(&data, &config, &several, &nodes)?;
+            print_init(&data, made.len(), nodes.len());
             Ok(())
+        }
+        Command::InitGateway { from, data, id, address, hosts } => {
+            gateways::init_later(&from, &data, GatewayId(id), address, hosts)?;
+            print_init_gateway(&data, id, address)
         }
         Command::Dev { data, listen, nodes, json } => block_on(async {
             let cluster = Embedded::start(&data, EmbeddedOptions { listen, nodes }).await?;
@@ -132,12 +96,25 @@ async fn stop_signal() -> std::io::Result<()> {
     }
 }
 
-fn print_init(data: &Path, nodes: usize) {
+fn print_init(data: &Path, gateways: usize, nodes: usize) {
     let data = data.display();
-    println!("made {data}/gateway and {nodes} node directories. Start each of them:");
+    let (first, note) = match gateways {
+        1 => ("gateway", ""),
+        _ => ("gateway-1", " (and so on)"),
+    };
+    println!("made {gateways} gateway and {nodes} node directories under {data}. Start each:");
     println!("  coffer-node --data {data}/node-1        (and so on)");
-    println!("  coffer-gateway serve --data {data}/gateway");
-    println!("Back up {data}/gateway/master.key: without it everything stored is lost.");
+    println!("  coffer-gateway serve --data {data}/{first}{note}");
+    println!("Back up {data}/{first}/master.key: without it everything stored is lost.");
+}
+
+fn print_init_gateway(data: &Path, id: u64, address: GatewayAddress) -> anyhow::Result<()> {
+    let config = GatewayConfig::load(&data.join("gateway.toml"))?;
+    let (endpoint, peer) = (config.endpoint_at(address.listen), address.peer);
+    println!("made {}. Start it, and then add it to the cluster:", data.display());
+    println!("  coffer-gateway serve --data {}", data.display());
+    println!("  coffer admin gateway add {id} {peer} {endpoint}");
+    Ok(())
 }
 
 fn print_serving(gateway: &Gateway, json: bool) -> anyhow::Result<()> {

@@ -170,7 +170,9 @@ impl Gateway {
 
         let endpoint = format!("https://{}", reachable(address));
         let root = paths.root_key()?;
-        init::write_client_profile(&paths, &endpoint, &settings.region)?;
+        let mut endpoints = settings.endpoints();
+        endpoints[0].clone_from(&endpoint);
+        init::write_client_profile(&paths, &endpoints, &settings.region)?;
         Ok(Self { server, workers, paths, address, endpoint, root })
     }
 

@@ -1,6 +1,8 @@
 //! `gateway.toml` and `cluster.json`.
 
 use super::files::{self, FileError};
+use super::gateways::InitialGateway;
+use crate::catalog::raft::types::GatewayId;
 use crate::http::host::{DomainError, Domains};
 use coffer_core::erasure::Code;
 use coffer_core::placement::ClusterMap;
@@ -48,6 +50,16 @@ pub struct GatewayConfig {
     /// Requests that are served at the same time; more get `SlowDown`.
     #[serde(default = "default_requests")]
     pub max_requests: usize,
+    /// This gateway's number among the cluster's gateways, for life.
+    #[serde(default = "default_id")]
+    pub id: GatewayId,
+    /// Where other gateways reach this one (UDP). A lone gateway needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_listen: Option<SocketAddr>,
+    /// The gateways that the cluster begins with, this one among them. Later ones are added while
+    /// the cluster serves, and are not listed here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<InitialGateway>,
 }
 
 fn default_region() -> String {
@@ -78,6 +90,10 @@ const fn default_requests() -> usize {
     1024
 }
 
+const fn default_id() -> GatewayId {
+    GatewayId(1)
+}
+
 impl GatewayConfig {
     /// The defaults, on a given address.
     pub fn new(listen: SocketAddr) -> Self {
@@ -93,6 +109,9 @@ impl GatewayConfig {
             lifecycle_day_seconds: default_lifecycle_day(),
             memory_mib: default_memory(),
             max_requests: default_requests(),
+            id: default_id(),
+            peer_listen: None,
+            gateways: Vec::new(),
         }
     }
 
@@ -114,7 +133,25 @@ impl GatewayConfig {
         if config.max_requests == 0 {
             return Err(FileError::invalid(path, "max_requests: at least 1 is needed"));
         }
+        config.check_gateways().map_err(|why| FileError::invalid(path, why))?;
         Ok(config)
+    }
+
+    /// The URL of a gateway that listens on an address. For "any", a host that its certificate
+    /// names, or else this machine.
+    pub fn endpoint_at(&self, listen: SocketAddr) -> String {
+        let port = listen.port();
+        match self.hosts.first() {
+            _ if !listen.ip().is_unspecified() => format!("https://{listen}"),
+            Some(host) => format!("https://{host}:{port}"),
+            None => format!("https://127.0.0.1:{port}"),
+        }
+    }
+
+    /// The URLs of the gateways that are known from the beginning, this one's first.
+    pub fn endpoints(&self) -> Vec<String> {
+        let others = self.gateways.iter().filter(|g| g.id != self.id).map(|g| g.endpoint.clone());
+        std::iter::once(self.endpoint_at(self.listen)).chain(others).collect()
     }
 
     /// The domains under which hosts name buckets.

@@ -1,7 +1,8 @@
 //! Making a gateway's and the nodes' directories.
 //!
 //! ```text
-//! DIR/                     (gateway; for `coffer-gateway init` it is DIR/gateway)
+//! DIR/                     (gateway; for `coffer-gateway init` it is DIR/gateway, or of several
+//!                           DIR/gateway-1, DIR/gateway-2, …)
 //!   gateway.toml           configuration, to be edited
 //!   cluster.json           the cluster map: the storage nodes
 //!   master.key             the key of all keys; back it up: without it all data is lost
@@ -18,8 +19,10 @@
 use super::ca::{Authority, Issued};
 use super::config::{self, GatewayConfig};
 use super::files::{self, FileError};
+use super::gateways::{self, GatewayAddress};
 use crate::auth::keys::{AccessKey, KeyFile, Secret};
 use crate::auth::token::Tokens;
+use crate::peer;
 use coffer_core::access::Grant;
 use coffer_core::ids::NodeId;
 use coffer_core::placement::{ClusterMap, NodeEntry};
@@ -122,28 +125,48 @@ pub fn init_gateway(
     Ok(paths)
 }
 
-/// Makes the directories of a cluster of processes: `DIR/gateway` and one for each node.
+/// Makes the directories of a cluster of processes: one for each gateway, `DIR/gateway` if it is
+/// alone, and one for each node. `gateways` says where the gateways serve if there are several.
 ///
 /// # Errors
 /// [`FileError`].
 pub fn init_cluster(
     dir: &Path,
     config: &GatewayConfig,
-    addresses: &[SocketAddr],
-) -> Result<GatewayDir, FileError> {
-    let gateway = dir.join("gateway");
-    let paths = init_gateway(&gateway, config, || new_nodes(addresses.iter().map(Some)))?;
-    let map = config::load_cluster(&paths.file("cluster.json"))?;
+    gateways: &[GatewayAddress],
+    nodes: &[SocketAddr],
+) -> Result<Vec<GatewayDir>, FileError> {
+    let configs = match gateways {
+        [] => vec![config.clone()],
+        several => gateways::configurations(config, several),
+    };
+    let mut made: Vec<GatewayDir> = Vec::new();
+    for (config, home) in configs.iter().zip(gateways::directories(dir, configs.len())?) {
+        made.push(match made.first() {
+            Some(first) => gateways::init_another(first, &home, config)?,
+            None => {
+                let paths = init_gateway(&home, config, || new_nodes(nodes.iter().map(Some)))?;
+                init_nodes(dir, &paths)?;
+                write_client_profile(&paths, &config.endpoints(), &config.region)?;
+                paths
+            }
+        });
+    }
+    Ok(made)
+}
+
+/// Makes the directories of nodes that have none.
+fn init_nodes(dir: &Path, gateway: &GatewayDir) -> Result<(), FileError> {
+    let map = config::load_cluster(&gateway.file("cluster.json"))?;
     let is_missing = |entry: &&NodeEntry| !dir.join(&entry.name).join("node.toml").exists();
     let missing: Vec<&NodeEntry> = map.nodes.iter().filter(is_missing).collect();
     if !missing.is_empty() {
-        let authority = Authority::load_or_create(&gateway)?;
+        let authority = Authority::load_or_create(&gateway.0)?;
         for entry in missing {
             init_node(&dir.join(&entry.name), entry, &authority)?;
         }
     }
-    write_client_profile(&paths, &format!("https://{}", config.listen), &config.region)?;
-    Ok(paths)
+    Ok(())
 }
 
 fn init_node(dir: &Path, entry: &NodeEntry, authority: &Authority) -> Result<(), FileError> {
@@ -180,19 +203,24 @@ pub fn new_nodes<'a>(
         .collect()
 }
 
-/// Writes the profile with which `coffer --config` finds this gateway.
+/// Writes the profile with which `coffer --config` finds this gateway, and others if it does not
+/// answer.
 ///
 /// # Errors
 /// [`FileError`].
 pub fn write_client_profile(
     paths: &GatewayDir,
-    endpoint: &str,
+    endpoints: &[String],
     region: &str,
 ) -> Result<PathBuf, FileError> {
     let key = paths.root_key()?;
     let path = paths.file("client.toml");
+    let endpoints = match endpoints {
+        [endpoint] => format!("endpoint = \"{endpoint}\""),
+        several => format!("endpoints = [\"{}\"]", several.join("\", \"")),
+    };
     let text = format!(
-        "# For: coffer --config {}\n[profile.default]\nendpoint = \"{endpoint}\"\nregion = \"{region}\"\naccess_key = \"{}\"\nsecret_key = \"{}\"\nca_file = \"ca.pem\"\n",
+        "# For: coffer --config {}\n[profile.default]\n{endpoints}\nregion = \"{region}\"\naccess_key = \"{}\"\nsecret_key = \"{}\"\nca_file = \"ca.pem\"\n",
         path.display(),
         key.access_key,
         key.secret_key.as_str(),
@@ -201,9 +229,11 @@ pub fn write_client_profile(
     Ok(path)
 }
 
-/// The names that a gateway's certificate is for.
+/// The names that a gateway's certificate is for: those of its hosts, and that of its own for other
+/// gateways.
 fn host_names(config: &GatewayConfig) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.push(peer::name(config.id));
     if !config.listen.ip().is_unspecified() {
         names.push(config.listen.ip().to_string());
     }
@@ -325,8 +355,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let addresses: Vec<SocketAddr> =
             (1..=3).map(|p| SocketAddr::from(([127, 0, 0, 1], p))).collect();
-        init_cluster(dir.path(), &config(), &addresses).unwrap();
-        init_cluster(dir.path(), &config(), &addresses).unwrap();
+        init_cluster(dir.path(), &config(), &[], &addresses).unwrap();
+        init_cluster(dir.path(), &config(), &[], &addresses).unwrap();
         for n in 1..=3 {
             let toml_text =
                 std::fs::read_to_string(dir.path().join(format!("node-{n}/node.toml"))).unwrap();

@@ -6,8 +6,10 @@
 //! | [`ca`] | the cluster's certificate authority and the certificates it issues |
 //! | [`config`] | `gateway.toml` and `cluster.json` |
 //! | [`init`] | making all of it |
+//! | [`gateways`] | several gateways: what they share, and how each begins |
 
 pub mod ca;
 pub mod config;
 pub mod files;
+pub mod gateways;
 pub mod init;

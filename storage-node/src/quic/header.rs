@@ -23,10 +23,28 @@ pub async fn read<T: DeserializeOwned>(
     receive: &mut RecvStream,
     limit: u32,
 ) -> Result<T, HeaderError> {
+    let len = read_len(receive, limit).await?;
+    read_body(receive, len).await
+}
+
+/// Reads the length of a header of at most `limit` bytes, before anything is allocated for it.
+///
+/// # Errors
+/// [`HeaderError`].
+pub async fn read_len(receive: &mut RecvStream, limit: u32) -> Result<u32, HeaderError> {
     let mut len = [0; 4];
     receive.read_exact(&mut len).await?;
-    // Before anything is allocated for it.
-    let len = wire::check_len(u32::from_le_bytes(len), limit)?;
+    Ok(wire::check_len(u32::from_le_bytes(len), limit)?)
+}
+
+/// Reads a header whose length is known.
+///
+/// # Errors
+/// [`HeaderError`].
+pub async fn read_body<T: DeserializeOwned>(
+    receive: &mut RecvStream,
+    len: u32,
+) -> Result<T, HeaderError> {
     let mut body = vec![0; len as usize];
     receive.read_exact(&mut body).await?;
     Ok(wire::decode(&body)?)
