@@ -1,14 +1,16 @@
 //! Client library of Coffer, the distributed, encrypted object store.
 //!
-//! - [`Profile`] says where the gateway is, who asks and whom to trust.
-//! - [`Client`] is one gateway seen by one identity: [`Client::bucket`] gives an
+//! - [`Profile`] says where the gateways are, who asks and whom to trust.
+//! - [`Client`] is one cluster seen by one identity: [`Client::bucket`] gives an
 //!   [`object_store::ObjectStore`], and buckets, exact listings, copies and tokens are methods.
+//! - [`admin`] is about operating the cluster.
 //! - [`transfer`] moves files, streams and copies in parallel parts with bounded memory.
 //! - [`transport`] carries the requests: HTTP/3, or HTTP/2 and 1.1 where UDP does not pass.
 //! - [`Error`] says what went wrong, where, and what to do about it.
 //!
 //! The `coffer` program is a thin layer over this library.
 
+pub mod admin;
 mod client;
 mod endpoint;
 mod error;

@@ -290,3 +290,40 @@ fn a_full_bucket_is_explained() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("QuotaExceeded") && told.contains("coffer quota show"), "{told}");
 }
+
+#[test]
+fn gateways_are_listed_added_and_removed() {
+    let place = Place::new();
+    let server = &place.server;
+    let first = serde_json::json!({
+        "id": 1, "name": "gateway-1", "peer": "h:9200", "endpoint": "https://h:9000",
+        "role": "leader", "reachable": true, "term": 3, "applied": 70, "lag": 0
+    });
+    let second = serde_json::json!({
+        "id": 2, "name": "gateway-2", "peer": "i:9200", "endpoint": "https://i:9000",
+        "role": "voter", "reachable": false, "term": null, "applied": null, "lag": 12
+    });
+    let list = serde_json::json!({ "gateways": [first, second] }).to_string();
+    server.put(".coffer", "v1/gateways", list);
+    let lines = place.ok(&["admin", "gateway", "ls"]);
+    let words: Vec<Vec<&str>> = lines.lines().map(|l| l.split_whitespace().collect()).collect();
+    assert_eq!(words[1], ["1", "gateway-1", "leader", "3", "70", "0", "h:9200", "https://h:9000"]);
+    assert!(
+        lines.lines().nth(2).unwrap().contains("voter (no answer)  -     -        12"),
+        "{lines}"
+    );
+    let json = place.ok(&["admin", "gateway", "ls", "--json"]);
+    let values: Vec<Value> = json.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(values, [first, second]);
+
+    let add = ["admin", "gateway", "add", "4", "j:9200", "https://j:9000"];
+    assert_eq!(place.ok(&add), "added: gateway 4\n");
+    let sent: Value =
+        serde_json::from_slice(&server.get(".coffer", "v1/gateways/4").unwrap().data).unwrap();
+    let wanted =
+        serde_json::json!({"name": "gateway-4", "peer": "j:9200", "endpoint": "https://j:9000"});
+    assert_eq!(sent, wanted);
+    assert_eq!(place.ok(&["admin", "gateway", "remove", "4"]), "removed: gateway 4\n");
+    assert!(server.get(".coffer", "v1/gateways/4").is_none());
+    assert_eq!(place.code(&["admin", "gateway", "add", "4", "j:9200", "j:9000"]), 2);
+}

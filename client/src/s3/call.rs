@@ -34,6 +34,7 @@ pub(crate) struct Call {
 /// A request's answer in full.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     request: String,
@@ -139,7 +140,7 @@ impl Call {
         if !status.is_success() {
             return Err(refusal(status, &headers, &body).into());
         }
-        Ok(Answer { headers, body, request: format!("{} {}", self.method, self.path) })
+        Ok(Answer { status, headers, body, request: format!("{} {}", self.method, self.path) })
     }
 
     async fn read(&self, response: HttpResponse) -> Result<Bytes, Error> {

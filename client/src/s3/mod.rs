@@ -12,6 +12,7 @@ mod quota;
 mod token;
 
 pub use buckets::Bucket;
+pub(crate) use call::Call;
 pub(crate) use copy::PartCopy;
 pub use delete::DeleteFailure;
 pub use error::{S3Code, S3Error};

@@ -1,5 +1,9 @@
 //! What can be said on the command line.
 
+mod admin;
+
+pub(crate) use admin::{Admin, Gateway};
+
 use clap::{Args, Parser, Subcommand};
 use coffer_client::transfer::ByteRange;
 use coffer_client::{S3Url, Verb};
@@ -115,6 +119,9 @@ pub(crate) enum Command {
     /// What a bucket may hold, and what it holds
     #[command(subcommand)]
     Quota(Quota),
+    /// Operate the cluster; needs an administrator's key
+    #[command(subcommand)]
+    Admin(Admin),
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -1,5 +1,6 @@
 //! The commands.
 
+mod admin;
 mod buckets;
 mod cat;
 mod cp;
@@ -33,6 +34,7 @@ pub(crate) async fn run(command: Command, session: &Session<'_>) -> Result<(), F
             session.until_signal(token::create(session, args)).await
         }
         Command::Quota(command) => session.until_signal(quota::run(session, &command)).await,
+        Command::Admin(command) => session.until_signal(admin::run(session, command)).await,
         Command::Completions { .. } => Ok(()),
     }
 }

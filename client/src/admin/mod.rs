@@ -1,0 +1,14 @@
+//! Operating a cluster. All of it needs an administrator's key or token; all are methods of
+//! [`crate::Client`].
+
+mod gateways;
+
+pub use gateways::{Addition, GatewayInfo, GatewayRole, NewGateway};
+
+use crate::s3::Call;
+use http::Method;
+
+/// A request to an administrative path below `/.coffer/v1/`.
+fn call(method: Method, path: &str) -> Call {
+    Call::new(method, ".coffer", &format!("v1/{path}"))
+}
