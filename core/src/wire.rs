@@ -12,7 +12,7 @@
 //! long payload is an error. The version is part of the ALPN name, so that peers of different
 //! versions refuse each other in the handshake and can offer several during an upgrade.
 
-use crate::shard::{BlockRange, NodeStat, ShardError, ShardInfo, ShardKey};
+use crate::shard::{BlockRange, Finding, NodeStat, ShardError, ShardInfo, ShardKey};
 use serde::{Deserialize, Serialize};
 
 /// The protocol's name and version in the TLS handshake.
@@ -52,6 +52,13 @@ pub enum Request {
     },
     /// Ask how the node is doing.
     Stat,
+    /// Ask what the node has found damaged.
+    Findings {
+        /// Those with ids over this one; from the start if `None`.
+        after: Option<u64>,
+        /// At most so many.
+        limit: u32,
+    },
 }
 
 /// A response's header.
@@ -67,7 +74,9 @@ pub enum Response {
     /// A page of the index.
     Shards(Vec<(ShardKey, ShardInfo)>),
     /// How the node is doing.
-    Stat(NodeStat),
+    Stat(Box<NodeStat>),
+    /// A page of findings.
+    Findings(Vec<Finding>),
     /// Not done.
     Failed(ShardError),
 }
@@ -134,7 +143,7 @@ mod tests {
     use super::*;
     use crate::erasure::Code;
     use crate::ids::BlobId;
-    use crate::shard::MAX_BATCH;
+    use crate::shard::{Damage, MAX_BATCH, MAX_FINDINGS, finding::MAX_REASON};
     use proptest::prelude::*;
 
     #[test]
@@ -160,6 +169,9 @@ mod tests {
         let info = ShardInfo { code: Code::DEFAULT, block_size: 65552, len: 1_048_832 };
         assert!(encode(&Request::Delete { keys: vec![key; MAX_BATCH] }).is_ok());
         assert!(encode(&Response::Shards(vec![(key, info); MAX_BATCH])).is_ok());
+        let damage = Damage::Unreadable("e".repeat(MAX_REASON));
+        let finding = Finding { id: u64::MAX, key, damage };
+        assert!(encode(&Response::Findings(vec![finding; MAX_FINDINGS])).is_ok());
     }
 
     proptest! {
@@ -171,7 +183,7 @@ mod tests {
 
         #[test]
         fn what_is_understood_reads_back_and_is_no_larger_than_it_came(
-            kind in 0..5u8,
+            kind in 0..7u8,
             rest: Vec<u8>,
         ) {
             // Most arbitrary bytes are no header at all: these begin as one.

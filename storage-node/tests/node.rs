@@ -130,6 +130,7 @@ async fn shards_cross_the_network_and_errors_keep_their_kind() {
     assert!(one == bytes.slice(3 * 65_552..));
     assert_eq!(node.list(None, 10).await.unwrap(), [(key(5), info)]);
     assert_eq!(node.stat().await.unwrap().shards, 1);
+    assert_eq!(node.findings(None, 10).await.unwrap(), []);
     assert_eq!(node.get(key(6), ALL).await, Err(ShardError::NotFound));
     // The node lets go of a request that has no payload as soon as it has read the header: however
     // the two sides race, the answer counts.

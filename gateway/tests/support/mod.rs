@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coffer_core::ids::NodeId;
 use coffer_core::placement::{ClusterMap, NodeEntry};
-use coffer_core::shard::{BlockRange, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore};
+use coffer_core::shard::{
+    BlockRange, Damage, Finding, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
+};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
 /// How a node behaves.
@@ -32,6 +35,8 @@ pub(crate) struct MemoryNode {
     pub(crate) id: NodeId,
     mood: Mutex<Mood>,
     shards: Mutex<BTreeMap<ShardKey, (ShardInfo, Bytes)>>,
+    /// Shards that were damaged, in the order in which a scrub has found them.
+    findings: Mutex<Vec<Finding>>,
 }
 
 impl MemoryNode {
@@ -41,6 +46,18 @@ impl MemoryNode {
 
     pub(crate) fn shards(&self) -> BTreeMap<ShardKey, (ShardInfo, Bytes)> {
         self.shards.lock().unwrap().clone()
+    }
+
+    /// Damages a shard as bit rot does, and has a scrub find it.
+    pub(crate) fn damage(&self, key: ShardKey) {
+        assert!(self.shards.lock().unwrap().contains_key(&key));
+        let mut findings = self.findings.lock().unwrap();
+        let id = findings.last().map_or(1, |f| f.id + 1);
+        findings.push(Finding { id, key, damage: Damage::BadBlock { block: 0 } });
+    }
+
+    fn is_damaged(&self, key: ShardKey) -> bool {
+        self.findings.lock().unwrap().iter().any(|f| f.key == key)
     }
 
     async fn mood(&self) -> Result<Mood, ShardError> {
@@ -62,6 +79,7 @@ impl ShardStore for MemoryNode {
         }
         assert_eq!(payload.len(), info.len as usize);
         self.shards.lock().unwrap().insert(key, (info, payload));
+        self.findings.lock().unwrap().retain(|f| f.key != key);
         Ok(())
     }
 
@@ -72,6 +90,7 @@ impl ShardStore for MemoryNode {
         let range = blocks.bytes_in(info)?;
         let bytes = payload.slice(range.start as usize..range.end as usize);
         match mood {
+            _ if self.is_damaged(key) => Err(ShardError::Corrupt { block: blocks.first }),
             Mood::Damaged => Err(ShardError::Corrupt { block: blocks.first }),
             Mood::Lies => Ok(bytes.iter().map(|b| b ^ 1).collect()),
             _ => Ok(bytes),
@@ -80,6 +99,7 @@ impl ShardStore for MemoryNode {
 
     async fn delete(&self, keys: Vec<ShardKey>) -> Result<(), ShardError> {
         self.mood().await?;
+        self.findings.lock().unwrap().retain(|f| !keys.contains(&f.key));
         let mut shards = self.shards.lock().unwrap();
         for key in keys {
             shards.remove(&key);
@@ -89,15 +109,33 @@ impl ShardStore for MemoryNode {
 
     async fn list(
         &self,
-        _: Option<ShardKey>,
-        _: u32,
+        after: Option<ShardKey>,
+        limit: u32,
     ) -> Result<Vec<(ShardKey, ShardInfo)>, ShardError> {
         self.mood().await?;
-        Ok(self.shards().into_iter().map(|(key, (info, _))| (key, info)).collect())
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let shards = self.shards.lock().unwrap();
+        let page = shards.range((from, Bound::Unbounded)).take(limit as usize);
+        Ok(page.map(|(key, (info, _))| (*key, *info)).collect())
+    }
+
+    async fn findings(&self, after: Option<u64>, limit: u32) -> Result<Vec<Finding>, ShardError> {
+        self.mood().await?;
+        let findings = self.findings.lock().unwrap();
+        let page = findings.iter().filter(|f| after.is_none_or(|after| f.id > after));
+        Ok(page.take(limit as usize).cloned().collect())
     }
 
     async fn stat(&self) -> Result<NodeStat, ShardError> {
-        Err(ShardError::BadRequest("not needed here".into()))
+        let mood = self.mood().await?;
+        let shards = self.shards.lock().unwrap();
+        Ok(NodeStat {
+            shards: shards.len() as u64,
+            live_bytes: shards.values().map(|(info, _)| u64::from(info.len)).sum(),
+            findings: self.findings.lock().unwrap().len() as u64,
+            writable: mood != Mood::Full,
+            ..NodeStat::idle(self.id)
+        })
     }
 }
 
@@ -112,6 +150,7 @@ impl Cluster {
             id: NodeId::from_bytes([i; 16]),
             mood: Mutex::new(Mood::Fine),
             shards: Mutex::default(),
+            findings: Mutex::default(),
         };
         Self { nodes: (0..nodes).map(|i| Arc::new(node(i))).collect() }
     }

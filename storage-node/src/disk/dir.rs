@@ -63,6 +63,11 @@ impl Disk for DirDisk {
         let stat = rustix::fs::fstatvfs(&self.dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+
+    fn total_space(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.dir)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
 }
 
 #[derive(Debug)]
@@ -147,7 +152,8 @@ mod tests {
         assert_eq!(file.size().unwrap(), 17_000);
         assert_eq!(disk.list().unwrap(), ["a"]);
         assert!(disk.create("a").is_err());
-        assert!(disk.free_space().unwrap() > 0);
+        let free = disk.free_space().unwrap();
+        assert!(free > 0 && free <= disk.total_space().unwrap());
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //!
 //! Two implementations: [`DirDisk`] is a directory of a real file system; `FaultyDisk` in
 //! [`crate::testing`] keeps files in memory and loses, tears, flips and refuses on demand.
+//! [`MeteredDisk`] wraps either and counts what it does.
 
 mod dir;
+mod metered;
 
 pub use dir::DirDisk;
+pub use metered::{IoMeter, MeteredDisk};
 
 use std::fmt;
 use std::io;
@@ -42,6 +45,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the file system reports.
     fn free_space(&self) -> io::Result<u64>;
+
+    /// Bytes of the whole file system.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn total_space(&self) -> io::Result<u64>;
 }
 
 /// An open file. Positioned reads and writes only, so that it can be shared among threads.

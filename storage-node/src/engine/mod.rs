@@ -3,9 +3,11 @@
 //! * [`recover`](self::recover): opening: volumes are checked and replayed into the index
 //! * [`writer`](self::writer): the one thread that writes, with group commit
 //! * [`read`](self::read): verified reads
+//! * [`findings`](self::findings): what is known to be damaged
 //! * [`check`](self::check): verifying all that is stored
 
 mod check;
+mod findings;
 mod read;
 mod recover;
 mod writer;
@@ -14,7 +16,7 @@ pub use check::{CheckReport, check};
 pub use recover::OpenError;
 
 use crate::config::NodeDir;
-use crate::disk::{DirDisk, Disk};
+use crate::disk::{DirDisk, Disk, IoMeter, MeteredDisk};
 use crate::index::{Index, SledIndex, Watermark};
 use crate::volume::record::MAX_BLOCKS;
 use crate::volume::{VolumeNo, VolumeSet};
@@ -22,14 +24,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coffer_core::ids::NodeId;
 use coffer_core::shard::{
-    BlockRange, MAX_BATCH, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
+    BlockRange, Finding, MAX_BATCH, MAX_FINDINGS, NodeStat, ShardError, ShardInfo, ShardKey,
+    ShardStore,
 };
+use findings::Findings;
 use recover::Recovered;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use writer::{Job, Work, Writer};
 
@@ -71,8 +75,12 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) volumes: VolumeSet,
     pub(crate) index: Arc<dyn Index>,
-    /// Corrupt shards found since the start.
-    pub(crate) corrupt: AtomicU64,
+    /// When the node was started, in Unix milliseconds.
+    pub(crate) started: u64,
+    pub(crate) meter: Arc<IoMeter>,
+    pub(crate) findings: Findings,
+    /// Stretches of damaged bytes met at the start.
+    pub(crate) damaged_stretches: u64,
     /// Whether the last write found space.
     pub(crate) writable: AtomicBool,
     pub(crate) watermark: Mutex<Watermark>,
@@ -132,15 +140,21 @@ impl NodeEngine {
         index: Arc<dyn Index>,
         options: NodeOptions,
     ) -> Result<Self, OpenError> {
+        let meter = Arc::new(IoMeter::default());
+        let disk: Arc<dyn Disk> = Arc::new(MeteredDisk::new(disk, meter.clone()));
         let volumes = VolumeSet::default();
-        let Recovered { watermark, active, corrupt } =
+        let Recovered { watermark, active, damaged_stretches } =
             recover::recover(node, &*disk, &volumes, &*index)?;
+        let findings = Findings::load(&*index, watermark.next_seq)?;
         let shared = Arc::new(Shared {
             node,
+            started: unix_millis(),
             disk,
+            meter,
             volumes,
             index,
-            corrupt: AtomicU64::new(corrupt),
+            findings,
+            damaged_stretches,
             writable: AtomicBool::new(true),
             watermark: Mutex::new(watermark),
             options: options.clone(),
@@ -249,8 +263,14 @@ impl ShardStore for NodeEngine {
         .await
     }
 
+    async fn findings(&self, after: Option<u64>, limit: u32) -> Result<Vec<Finding>, ShardError> {
+        Ok(self.shared.findings.page(after, (limit as usize).min(MAX_FINDINGS)))
+    }
+
     async fn stat(&self) -> Result<NodeStat, ShardError> {
-        self.blocking(|shared| {
+        let waiting = self.jobs.as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity());
+        let queue_depth = u32::try_from(waiting).unwrap_or(u32::MAX);
+        self.blocking(move |shared| {
             let disk = |e: std::io::Error| ShardError::Disk(e.to_string());
             let watermark = shared.watermark();
             let free = shared.disk.free_space().map_err(disk)?;
@@ -258,18 +278,30 @@ impl ShardStore for NodeEngine {
             // Space may have been made by others: a node that nobody writes to must find out too.
             let writable =
                 shared.writable.load(Ordering::Relaxed) || free >= writer::GROUP_BYTES as u64;
+            let (findings, corrupt) = shared.findings.counts();
             Ok(NodeStat {
                 node: shared.node,
+                started: shared.started,
                 shards: watermark.shards,
                 live_bytes: watermark.live_bytes,
                 volume_bytes: shared.volumes.allocated().map_err(disk)?,
                 free_bytes: free,
-                corrupt: shared.corrupt.load(Ordering::Relaxed),
+                total_bytes: shared.disk.total_space().map_err(disk)?,
                 writable,
+                queue_depth,
+                corrupt,
+                damaged_stretches: shared.damaged_stretches,
+                findings,
+                io: shared.meter.snapshot(),
             })
         })
         .await
     }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The volume that is written to.

@@ -1,12 +1,14 @@
 //! Reads, each block verified against its checksum.
 
 use super::Shared;
+use super::findings::Reported;
 use crate::disk::DiskFile;
 use crate::index::{IndexError, Location};
+use crate::volume::VolumeNo;
 use crate::volume::record::{self, CHECKSUM_LEN, HEAD_LEN, Kind};
 use bytes::Bytes;
-use coffer_core::shard::{BlockRange, ShardError, ShardKey};
-use std::sync::atomic::Ordering;
+use coffer_core::shard::{BlockRange, Damage, ShardError, ShardKey};
+use std::ops::Range;
 
 pub(super) fn index_failed(error: IndexError) -> ShardError {
     ShardError::Disk(error.to_string())
@@ -20,18 +22,23 @@ pub(super) fn read(
 ) -> Result<Bytes, ShardError> {
     let mut location = locate(shared, key)?;
     loop {
-        let outcome = read_at(shared, key, location, blocks);
-        if !matches!(outcome, Err(ShardError::Corrupt { .. })) {
-            return outcome;
+        // The shape is the index's: a request that does not fit it is no damage.
+        let range = blocks.bytes_in(&location.info)?;
+        let damage = match read_at(shared, key, location, blocks, range) {
+            Ok(bytes) => return Ok(bytes),
+            Err(damage) => damage,
+        };
+        let error = match &damage {
+            Damage::BadBlock { block } => ShardError::Corrupt { block: *block },
+            Damage::BadRecord => ShardError::Corrupt { block: blocks.first },
+            Damage::Unreadable(error) => ShardError::Disk(error.clone()),
+        };
+        match shared.findings.report(&*shared.index, key, location, damage) {
+            // A shard that was replaced or deleted meanwhile may have lost its payload to a hole.
+            Ok(Reported::Replaced) => location = locate(shared, key)?,
+            Ok(Reported::New | Reported::Known) => return Err(error),
+            Err(failed) => return Err(index_failed(failed)),
         }
-        // A shard that was replaced or deleted meanwhile may have lost its payload to a hole.
-        let now = locate(shared, key)?;
-        if now == location {
-            shared.corrupt.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(shard = %key, volume = %location.volume(), offset = location.offset, "a block does not match its checksum");
-            return outcome;
-        }
-        location = now;
     }
 }
 
@@ -45,26 +52,24 @@ fn read_at(
     key: ShardKey,
     location: Location,
     blocks: BlockRange,
-) -> Result<Bytes, ShardError> {
+    range: Range<u32>,
+) -> Result<Bytes, Damage> {
     let info = location.info;
-    let range = blocks.bytes_in(&info)?;
-    let corrupt = ShardError::Corrupt { block: blocks.first };
-    let missing = || ShardError::Disk(format!("volume {} is missing", location.volume()));
-    let file = shared.volumes.get(location.volume()).ok_or_else(missing)?;
+    let file = shared.volumes.get(location.volume()).ok_or_else(|| missing(location.volume()))?;
 
     let mut head = vec![0; HEAD_LEN + (blocks.first + blocks.count) as usize * CHECKSUM_LEN];
-    read_exact(&*file, &mut head, location.offset, &corrupt)?;
+    read_exact(&*file, &mut head, location.offset, Damage::BadRecord)?;
     // The index is a cache: the record must be the one that was asked for.
     match record::peek(&head).map(|r| r.kind) {
         Ok(Kind::Shard { key: k, info: i }) if k == key && i == info => {}
-        _ => return Err(corrupt),
+        _ => return Err(Damage::BadRecord),
     }
     let mut data = vec![0; range.len()];
     let start = location.offset + record::head_len(&info) as u64 + u64::from(range.start);
-    read_exact(&*file, &mut data, start, &corrupt)?;
+    read_exact(&*file, &mut data, start, Damage::BadBlock { block: blocks.first })?;
     match record::first_bad(&head[HEAD_LEN..], &data, info.block_size, blocks) {
         None => Ok(Bytes::from(data)),
-        Some(block) => Err(ShardError::Corrupt { block }),
+        Some(block) => Err(Damage::BadBlock { block }),
     }
 }
 
@@ -72,8 +77,13 @@ fn read_exact(
     file: &dyn DiskFile,
     buf: &mut [u8],
     offset: u64,
-    short: &ShardError,
-) -> Result<(), ShardError> {
-    let n = file.read_at(buf, offset).map_err(|e| ShardError::Disk(e.to_string()))?;
-    if n == buf.len() { Ok(()) } else { Err(short.clone()) }
+    short: Damage,
+) -> Result<(), Damage> {
+    let n = file.read_at(buf, offset).map_err(|e| Damage::unreadable(&e))?;
+    if n == buf.len() { Ok(()) } else { Err(short) }
+}
+
+/// The damage of all shards of a volume that is not there.
+pub(super) fn missing(volume: VolumeNo) -> Damage {
+    Damage::unreadable(&format_args!("volume {volume} is missing"))
 }

@@ -9,6 +9,7 @@ use crate::volume::{
     first_bad_block, read_header,
 };
 use coffer_core::ids::NodeId;
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,8 +49,8 @@ impl OpenError {
 pub(super) struct Recovered {
     pub(super) watermark: Watermark,
     pub(super) active: Active,
-    /// Durable records that are damaged.
-    pub(super) corrupt: u64,
+    /// Stretches of damaged bytes where durable records were.
+    pub(super) damaged_stretches: u64,
 }
 
 /// Opens all volumes, replays them into the index, and finds or makes the one to write to.
@@ -111,7 +112,11 @@ pub(super) fn recover(
         }
     };
     replay.finish(active.no, active.end)?;
-    Ok(Recovered { watermark: replay.watermark, active, corrupt: replay.corrupt })
+    Ok(Recovered {
+        watermark: replay.watermark,
+        active,
+        damaged_stretches: replay.damaged_stretches,
+    })
 }
 
 /// Makes a volume that is durable, name and all, before it takes records. `no` is new: a file of
@@ -144,12 +149,24 @@ enum Tail {
     Torn,
 }
 
+/// A volume that is being replayed.
+struct Walk<'a> {
+    no: VolumeNo,
+    file: &'a dyn DiskFile,
+    /// All before this was durable, as the records read so far tell.
+    durable: u64,
+    /// Where the last record ends.
+    end: u64,
+    /// Whether torn bytes follow it.
+    torn: bool,
+}
+
 struct Replay<'a> {
     node: NodeId,
     index: &'a dyn Index,
     watermark: Watermark,
     changes: Vec<Change>,
-    corrupt: u64,
+    damaged_stretches: u64,
 }
 
 impl<'a> Replay<'a> {
@@ -168,7 +185,7 @@ impl<'a> Replay<'a> {
                 Watermark::default()
             }
         };
-        Ok(Self { node, index, watermark, changes: Vec::new(), corrupt: 0 })
+        Ok(Self { node, index, watermark, changes: Vec::new(), damaged_stretches: 0 })
     }
 
     fn volume(&mut self, no: VolumeNo, file: &dyn DiskFile) -> io::Result<Tail> {
@@ -176,57 +193,58 @@ impl<'a> Replay<'a> {
             return Ok(Tail::Clean { end: file.size()? });
         }
         let from = if no.0 == self.watermark.volume { self.watermark.offset } else { HEADER_LEN };
-        let durable = self.vouched_for(no, file, from)?;
         let mut scanner = Scanner::new(file, self.node, no, from)?;
-        let mut end = from.max(HEADER_LEN);
+        let mut walk = Walk { no, file, durable: from, end: from.max(HEADER_LEN), torn: false };
         let mut torn_before_end = false;
-        let mut torn = false;
-        while let Some(found) = scanner.next()? {
-            match found {
-                Found::Record { offset, record } => {
-                    let place = Place { node: self.node, volume: no, offset };
-                    let sound = offset < durable && !torn
-                        || first_bad_block(file, &place, &record)?.is_none();
-                    if sound || offset < durable {
-                        torn_before_end |= torn;
-                        torn = false;
-                        self.record(&place, record)?;
-                        end = offset + record.total_len();
-                        if !sound {
-                            self.corrupt += 1;
-                            tracing::error!(volume = %no, offset, "a record's payload is damaged");
-                        }
-                    } else {
-                        torn = true;
-                    }
-                }
-                Found::Bad { start, end: bad_end } => {
-                    if start < durable {
-                        self.corrupt += 1;
-                        tracing::error!(volume = %no, start, end = bad_end, "damaged bytes where records were");
-                        end = bad_end.next_multiple_of(crate::volume::record::ALIGN);
-                    } else {
-                        torn = true;
-                    }
-                }
+        // What no later record has vouched for yet: about as much as shared one fsync.
+        let mut waiting = VecDeque::new();
+        loop {
+            let next = scanner.next()?;
+            if let Some(Found::Record { record, .. }) = next {
+                walk.durable = walk.durable.max(record.synced);
+            }
+            let ended = next.is_none();
+            waiting.extend(next);
+            while let Some(found) = waiting.pop_front_if(|f| ended || f.start() < walk.durable) {
+                torn_before_end |= self.found(&mut walk, found)?;
+            }
+            if ended {
+                break;
             }
         }
+        let Walk { end, torn, .. } = walk;
         if torn {
             tracing::info!(volume = %no, end, "what was being written at a crash or failure is left out");
         }
         Ok(if torn_before_end { Tail::Torn } else { Tail::Clean { end } })
     }
 
-    /// The offset up to which a volume was durable, as its own records tell.
-    fn vouched_for(&self, no: VolumeNo, file: &dyn DiskFile, from: u64) -> io::Result<u64> {
-        let mut durable = from;
-        let mut scanner = Scanner::new(file, self.node, no, from)?;
-        while let Some(found) = scanner.next()? {
-            if let Found::Record { record, .. } = found {
-                durable = durable.max(record.synced);
+    /// Replays what was found; true for a record that follows torn bytes.
+    fn found(&mut self, walk: &mut Walk<'_>, found: Found) -> io::Result<bool> {
+        let vouched = found.start() < walk.durable;
+        match found {
+            Found::Record { offset, record } => {
+                let place = Place { node: self.node, volume: walk.no, offset };
+                // The payload of a record that was durable is for scrub to verify.
+                if !vouched && first_bad_block(walk.file, &place, &record)?.is_some() {
+                    walk.torn = true;
+                    return Ok(false);
+                }
+                self.record(&place, record)?;
+                walk.end = offset + record.total_len();
+                Ok(std::mem::take(&mut walk.torn))
+            }
+            Found::Bad { start, end } if vouched => {
+                self.damaged_stretches += 1;
+                tracing::error!(volume = %walk.no, start, end, "damaged bytes where records were");
+                walk.end = end.next_multiple_of(crate::volume::record::ALIGN);
+                Ok(false)
+            }
+            Found::Bad { .. } => {
+                walk.torn = true;
+                Ok(false)
             }
         }
-        Ok(durable)
     }
 
     fn record(&mut self, place: &Place, record: Record) -> io::Result<()> {

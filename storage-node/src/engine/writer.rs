@@ -141,6 +141,7 @@ impl Writer {
         self.shared.index.apply(&changes, watermark).map_err(index_failed)?;
         *self.shared.watermark.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
         self.active = Some(Active { end, ..active });
+        self.shared.findings.settle(&*self.shared.index, changes.iter().map(|(key, _)| *key));
         self.punch(dead);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! [`Index`] in memory, for tests.
 
-use super::{Change, Index, IndexError, Location, Watermark};
+use super::{Change, Index, IndexError, Location, Note, Watermark};
 use coffer_core::shard::ShardKey;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,6 +14,7 @@ pub struct MemoryIndex(Mutex<State>);
 struct State {
     entries: BTreeMap<ShardKey, Location>,
     watermark: Option<Watermark>,
+    notes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl MemoryIndex {
@@ -56,6 +57,22 @@ impl Index for MemoryIndex {
             .take(limit)
             .map(|(k, v)| (*k, *v))
             .collect())
+    }
+
+    fn notes(&self, prefix: &[u8]) -> Result<Vec<Note>, IndexError> {
+        let state = self.lock();
+        let from = state.notes.range(prefix.to_vec()..);
+        let found = from.take_while(|(name, _)| name.starts_with(prefix));
+        Ok(found.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    fn set_note(&self, name: &[u8], value: Option<&[u8]>) -> Result<(), IndexError> {
+        let notes = &mut self.lock().notes;
+        match value {
+            Some(value) => notes.insert(name.to_vec(), value.to_vec()),
+            None => notes.remove(name),
+        };
+        Ok(())
     }
 
     fn clear(&self) -> Result<(), IndexError> {

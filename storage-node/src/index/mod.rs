@@ -50,6 +50,9 @@ pub struct Watermark {
 /// A change of one entry: its new location, or `None` when the shard is deleted.
 pub type Change = (ShardKey, Option<Location>);
 
+/// A small value beside the entries, and its name before it.
+pub type Note = (Vec<u8>, Vec<u8>);
+
 /// The index failed. The volumes are not affected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("index: {0}")]
@@ -85,7 +88,20 @@ pub trait Index: Send + Sync + std::fmt::Debug {
         limit: usize,
     ) -> Result<Vec<(ShardKey, Location)>, IndexError>;
 
-    /// Forgets everything.
+    /// Small values kept beside the entries under names that begin with `prefix`, in the order of
+    /// their names: what was found damaged, how far a scrub is.
+    ///
+    /// # Errors
+    /// [`IndexError`] when they can't be read.
+    fn notes(&self, prefix: &[u8]) -> Result<Vec<Note>, IndexError>;
+
+    /// Sets or removes such a value. Need not be durable.
+    ///
+    /// # Errors
+    /// [`IndexError`] when nothing was changed.
+    fn set_note(&self, name: &[u8], value: Option<&[u8]>) -> Result<(), IndexError>;
+
+    /// Forgets everything, notes too.
     ///
     /// # Errors
     /// [`IndexError`] when it can't.

@@ -1,6 +1,6 @@
 //! [`Index`] on sled.
 
-use super::{Change, Index, IndexError, Location, Watermark};
+use super::{Change, Index, IndexError, Location, Note, Watermark};
 use coffer_core::ids::NodeId;
 use coffer_core::shard::ShardKey;
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,11 +20,15 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Keys of shards have [`ShardKey::LEN`] bytes; this one is shorter and sorts nowhere near.
 const WATERMARK: &[u8] = b"watermark v1";
 
+/// The tree of notes is named by the node's id and this.
+const NOTES: &[u8] = b" notes";
+
 /// An index in a directory.
 #[derive(Debug)]
 pub struct SledIndex {
     db: sled::Db,
     entries: sled::Tree,
+    notes: sled::Tree,
 }
 
 impl SledIndex {
@@ -66,7 +70,8 @@ impl SledIndex {
         };
         // A tree of the node's own: an index that was copied from another node looks empty.
         let entries = guarded(|| db.open_tree(node.as_bytes()))?;
-        Ok(Self { db, entries })
+        let notes = guarded(|| db.open_tree([node.as_bytes(), NOTES].concat()))?;
+        Ok(Self { db, entries, notes })
     }
 }
 
@@ -129,8 +134,22 @@ impl Index for SledIndex {
             .collect()
     }
 
+    fn notes(&self, prefix: &[u8]) -> Result<Vec<Note>, IndexError> {
+        let rows: Vec<_> = guarded(|| self.notes.scan_prefix(prefix).collect())?;
+        Ok(rows.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect())
+    }
+
+    fn set_note(&self, name: &[u8], value: Option<&[u8]>) -> Result<(), IndexError> {
+        guarded(|| match value {
+            Some(value) => self.notes.insert(name, value),
+            None => self.notes.remove(name),
+        })?;
+        Ok(())
+    }
+
     fn clear(&self) -> Result<(), IndexError> {
-        guarded(|| self.entries.clear())
+        guarded(|| self.entries.clear())?;
+        guarded(|| self.notes.clear())
     }
 
     fn flush(&self) -> Result<(), IndexError> {

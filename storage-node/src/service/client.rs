@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coffer_core::ids::NodeId;
 use coffer_core::shard::{
-    BlockRange, MAX_SHARD_LEN, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
+    BlockRange, Finding, MAX_SHARD_LEN, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
 };
 use coffer_core::wire::{self, MAX_HEADER, Request, Response};
 use std::time::Duration;
@@ -133,9 +133,16 @@ impl ShardStore for RemoteNode {
         }
     }
 
+    async fn findings(&self, after: Option<u64>, limit: u32) -> Result<Vec<Finding>, ShardError> {
+        match self.call(Request::Findings { after, limit }, Bytes::new()).await? {
+            (Response::Findings(page), _) => Ok(page),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
     async fn stat(&self) -> Result<NodeStat, ShardError> {
         match self.call(Request::Stat, Bytes::new()).await? {
-            (Response::Stat(stat), _) => Ok(stat),
+            (Response::Stat(stat), _) => Ok(*stat),
             (other, _) => Err(unexpected(&other)),
         }
     }

@@ -86,6 +86,9 @@ async fn perform(
         Request::List { after, limit } => {
             store.list(after, limit).await.map(|rows| plain(Response::Shards(rows)))
         }
-        Request::Stat => store.stat().await.map(|stat| plain(Response::Stat(stat))),
+        Request::Findings { after, limit } => {
+            store.findings(after, limit).await.map(|page| plain(Response::Findings(page)))
+        }
+        Request::Stat => store.stat().await.map(|stat| plain(Response::Stat(Box::new(stat)))),
     })
 }

@@ -17,6 +17,7 @@ const SECTOR: usize = 512;
 /// - [`FaultyDisk::set_capacity`] makes writes fail with `StorageFull`, the last one half done.
 /// - [`FaultyDisk::fail_syncs`] makes syncs fail as Linux does: of what was to be written any part
 ///   is dropped, later syncs succeed, and reads still show the lost bytes until the crash.
+/// - [`FaultyDisk::fail_reads`] makes all reads of a file fail.
 /// - [`FaultyDisk::flip`] flips bits of a byte on the medium.
 #[derive(Clone)]
 pub struct FaultyDisk {
@@ -44,6 +45,7 @@ struct FileState {
     /// What happened since the last sync.
     unsynced: Vec<Change>,
     named: bool,
+    unreadable: bool,
     /// Bytes given back by holes.
     holes: u64,
 }
@@ -188,6 +190,13 @@ impl FaultyDisk {
         state.failing_seed = seed;
     }
 
+    /// Whether reads of a file fail from now on.
+    pub fn fail_reads(&self, name: &str, fail: bool) {
+        if let Some(file) = self.lock().files.get_mut(name) {
+            file.unreadable = fail;
+        }
+    }
+
     /// Flips the bits `mask` of the byte at `offset` of a file; false where there is no such byte.
     pub fn flip(&self, name: &str, offset: usize, mask: u8) -> bool {
         let mut state = self.lock();
@@ -214,6 +223,7 @@ impl FaultyDisk {
                 durable: f.durable.clone(),
                 unsynced: f.unsynced.clone(),
                 named: f.named,
+                unreadable: f.unreadable,
                 holes: f.holes,
             };
             (name.clone(), copy)
@@ -275,6 +285,10 @@ impl Disk for FaultyDisk {
     fn free_space(&self) -> io::Result<u64> {
         Ok(self.live()?.room())
     }
+
+    fn total_space(&self) -> io::Result<u64> {
+        Ok(self.live()?.capacity.unwrap_or(u64::MAX / 2))
+    }
 }
 
 #[derive(Debug)]
@@ -313,11 +327,14 @@ impl DiskFile for FaultyFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let n = self.with(|f| {
+            if f.unreadable {
+                return Err(io::Error::other("injected: the medium can't be read"));
+            }
             let rest = f.seen.get(index(offset)..).unwrap_or_default();
             let n = rest.len().min(buf.len());
             buf[..n].copy_from_slice(&rest[..n]);
-            n
-        })?;
+            Ok(n)
+        })??;
         self.disk.live()?.bytes_read += n as u64;
         Ok(n)
     }

@@ -19,6 +19,15 @@ pub(crate) enum Found {
     Bad { start: u64, end: u64 },
 }
 
+impl Found {
+    /// The first byte.
+    pub(crate) fn start(&self) -> u64 {
+        match self {
+            Self::Record { offset: start, .. } | Self::Bad { start, .. } => *start,
+        }
+    }
+}
+
 /// Reads headers, skipping payloads, and finds its feet again after damage by looking for the next
 /// intact record.
 #[derive(Debug)]

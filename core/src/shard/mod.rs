@@ -2,9 +2,18 @@
 //!
 //! [`ShardStore`] is the only door to a node. It is implemented by the node's own engine (used in
 //! process by embedded mode), by the QUIC client, and by test doubles that fail on demand.
+//!
+//! * [`finding`]: what a node has found damaged
+//! * [`stat`]: how a node is doing, in raw figures
+
+pub mod finding;
+pub mod stat;
+
+pub use finding::{Damage, Finding};
+pub use stat::{IoStat, Latencies, NodeStat, OpStat};
 
 use crate::erasure::Code;
-use crate::ids::{BlobId, NodeId};
+use crate::ids::BlobId;
 use crate::layout::{CHUNK_SEGMENTS, MAX_SEGMENT, TAG_LEN};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +25,9 @@ pub const MAX_SHARD_LEN: u32 = CHUNK_SEGMENTS * (MAX_SEGMENT + TAG_LEN);
 
 /// The most shards that one delete or list call may name.
 pub const MAX_BATCH: usize = 4096;
+
+/// The most findings in one answer.
+pub const MAX_FINDINGS: usize = 1024;
 
 /// Which shard: the `index`-th of the `k + m` shards of a chunk of a blob.
 ///
@@ -138,25 +150,6 @@ impl BlockRange {
     }
 }
 
-/// How a node is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeStat {
-    /// The node that answers.
-    pub node: NodeId,
-    /// Shards in its index.
-    pub shards: u64,
-    /// Bytes of payload of those shards.
-    pub live_bytes: u64,
-    /// Bytes of volume files on disk.
-    pub volume_bytes: u64,
-    /// Bytes that the file system still offers above the node's reserve.
-    pub free_bytes: u64,
-    /// Shards found corrupt since the node was started.
-    pub corrupt: u64,
-    /// Whether it takes writes at the moment.
-    pub writable: bool,
-}
-
 /// Why a node could not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ShardError {
@@ -211,6 +204,11 @@ pub trait ShardStore: Send + Sync + fmt::Debug {
         after: Option<ShardKey>,
         limit: u32,
     ) -> Result<Vec<(ShardKey, ShardInfo)>, ShardError>;
+
+    /// The open findings with ids over `after`, in the order of their ids, at most `limit` (bounded
+    /// by [`MAX_FINDINGS`]). Whoever repairs goes through all pages again from time to time: a
+    /// finding is gone when its shard was stored anew, deleted, or read whole again by a scrub.
+    async fn findings(&self, after: Option<u64>, limit: u32) -> Result<Vec<Finding>, ShardError>;
 
     /// How the node is doing.
     async fn stat(&self) -> Result<NodeStat, ShardError>;
