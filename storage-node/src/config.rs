@@ -11,10 +11,12 @@
 //! ```
 
 use crate::engine::NodeOptions;
+use crate::engine::ScrubOptions;
 use coffer_core::ids::NodeId;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where things are in a node's directory.
 #[derive(Debug, Clone)]
@@ -61,6 +63,27 @@ pub struct NodeConfig {
     /// Bytes of the file system that are left free.
     #[serde(default)]
     pub reserve_bytes: Option<u64>,
+    /// Days in which all that is stored is verified once; 7 unless given, 0 turns scrubbing off.
+    #[serde(default)]
+    pub scrub_days: Option<Days>,
+    /// MiB a second that scrubbing may read at most, even if it takes longer then; 64 unless given.
+    #[serde(default)]
+    pub scrub_mib_per_second: Option<u64>,
+}
+
+/// A number of days, fractions allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Days(pub Duration);
+
+impl TryFrom<f64> for Days {
+    type Error = String;
+
+    fn try_from(days: f64) -> Result<Self, String> {
+        Duration::try_from_secs_f64(days * 86_400.0)
+            .map(Self)
+            .map_err(|_| format!("{days} is no number of days; 0 or more are, such as 7 or 0.5"))
+    }
 }
 
 /// What is wrong with a node's configuration.
@@ -103,6 +126,12 @@ impl NodeConfig {
         NodeOptions {
             volume_size: self.volume_size.unwrap_or(defaults.volume_size),
             reserve_bytes: self.reserve_bytes.unwrap_or(defaults.reserve_bytes),
+            scrub: ScrubOptions {
+                round: self.scrub_days.map_or(defaults.scrub.round, |days| days.0),
+                max_bytes_per_second: self
+                    .scrub_mib_per_second
+                    .map_or(defaults.scrub.max_bytes_per_second, |mib| mib.saturating_mul(1 << 20)),
+            },
             ..defaults
         }
     }
@@ -117,7 +146,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn arbitrary_files_never_panic(
-            text in "(node_id = |listen = |volume_size = |\"127.0.0.1:1\"|\"[0-9a-f]{30,34}\"|-1|99999999999999999999|\n|é|\\PC){0,12}",
+            text in "(node_id = |listen = |volume_size = |scrub_days = |nan|0.5|\"127.0.0.1:1\"|\"[0-9a-f]{30,34}\"|-1|99999999999999999999|\n|é|\\PC){0,12}",
         ) {
             let dir = tempfile::tempdir().unwrap();
             let node = NodeDir::new(dir.path());

@@ -11,6 +11,7 @@
 //! | [`engine`] | storing, reading, deleting: [`engine::NodeEngine`] |
 //! | [`quic`] | QUIC with mutual TLS between the processes of a cluster |
 //! | [`service`] | the engine over QUIC: [`service::serve`], [`service::NodeClient`] |
+//! | [`clock`] | time, for what runs in the background |
 //! | [`config`] | a node's directory and configuration |
 //! | [`testing`] | a disk that fails on demand |
 
@@ -24,6 +25,7 @@
     )
 )]
 
+pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod engine;
@@ -33,4 +35,4 @@ pub mod service;
 pub mod testing;
 pub mod volume;
 
-pub use engine::{NodeEngine, NodeOptions, OpenError};
+pub use engine::{NodeEngine, NodeOptions, OpenError, ScrubOptions};

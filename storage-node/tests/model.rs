@@ -9,7 +9,7 @@ use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardKey, ShardStore};
 use coffer_node::index::MemoryIndex;
 use coffer_node::testing::FaultyDisk;
-use coffer_node::{NodeEngine, NodeOptions};
+use coffer_node::{NodeEngine, NodeOptions, ScrubOptions};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,12 @@ const NODE: NodeId = NodeId::from_bytes([9; 16]);
 
 fn options() -> NodeOptions {
     // Small volumes, so that the tests cross from one to the next.
-    NodeOptions { volume_size: 20_000, reserve_bytes: 0, ..NodeOptions::default() }
+    NodeOptions {
+        volume_size: 20_000,
+        reserve_bytes: 0,
+        scrub: ScrubOptions::OFF,
+        ..NodeOptions::default()
+    }
 }
 
 fn open(disk: &FaultyDisk, index: Arc<MemoryIndex>) -> NodeEngine {

@@ -10,7 +10,7 @@ pub mod finding;
 pub mod stat;
 
 pub use finding::{Damage, Finding};
-pub use stat::{IoStat, Latencies, NodeStat, OpStat};
+pub use stat::{IoStat, Latencies, NodeStat, OpStat, ScrubStat};
 
 use crate::erasure::Code;
 use crate::ids::BlobId;

@@ -34,6 +34,8 @@ pub struct NodeStat {
     pub findings: u64,
     /// What the disk did for the volumes.
     pub io: IoStat,
+    /// How far the scrub is.
+    pub scrub: ScrubStat,
 }
 
 impl NodeStat {
@@ -53,8 +55,24 @@ impl NodeStat {
             damaged_stretches: 0,
             findings: 0,
             io: IoStat::default(),
+            scrub: ScrubStat::default(),
         }
     }
+}
+
+/// How far a node is in verifying all that it stores. Kept over restarts with the node's index.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStat {
+    /// When the round began, in Unix milliseconds by the node's clock, for display only.
+    pub began: Option<u64>,
+    /// Bytes of payload verified in this round.
+    pub verified_bytes: u64,
+    /// Bytes of payload that the round is over, as things are now.
+    pub total_bytes: u64,
+    /// Rounds that were completed.
+    pub rounds: u64,
+    /// The pace, in bytes a second; 0 when scrubbing is off.
+    pub bytes_per_second: u64,
 }
 
 /// Operations on the files of the volumes since the node was started.

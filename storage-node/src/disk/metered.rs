@@ -24,6 +24,13 @@ struct Meter {
 }
 
 impl IoMeter {
+    /// Whether the disk has something to do at the moment.
+    pub fn is_busy(&self) -> bool {
+        [&self.reads, &self.writes, &self.syncs]
+            .iter()
+            .any(|meter| meter.in_flight.load(Ordering::Relaxed) > 0)
+    }
+
     /// What was counted so far.
     pub fn snapshot(&self) -> IoStat {
         IoStat {

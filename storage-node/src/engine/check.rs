@@ -3,9 +3,7 @@
 use super::OpenError;
 use crate::disk::Disk;
 use crate::volume::record::{Kind, Place};
-use crate::volume::{
-    Found, HEADER_LEN, HeaderState, Scanner, VolumeNo, first_bad_block, read_header,
-};
+use crate::volume::{Found, HEADER_LEN, HeaderState, Scanner, VolumeNo, examine, read_header};
 use coffer_core::ids::NodeId;
 use coffer_core::shard::ShardKey;
 use serde::Serialize;
@@ -59,9 +57,9 @@ pub fn check(node: NodeId, disk: &dyn Disk) -> Result<CheckReport, OpenError> {
                 Found::Record { offset, record } => match record.kind {
                     Kind::Shard { key, info } => {
                         let place = Place { node, volume: no, offset };
-                        let bad = first_bad_block(&*file, &place, &record)
-                            .map_err(OpenError::io(path))?;
-                        live.insert(key, (u64::from(info.len), bad.is_some()));
+                        let flaw =
+                            examine(&*file, &place, &record.kind).map_err(OpenError::io(path))?;
+                        live.insert(key, (u64::from(info.len), flaw.is_some()));
                     }
                     Kind::Tombstone { key } => drop(live.remove(&key)),
                     Kind::Mark => {}

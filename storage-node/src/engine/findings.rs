@@ -118,6 +118,19 @@ impl Findings {
         }
     }
 
+    /// Forgets what was found about a shard whose record at `location` was read whole: the disk, or
+    /// what lies before it, had a bad moment.
+    pub(crate) fn whole_after_all(&self, index: &dyn Index, key: ShardKey, location: Location) {
+        let state = self.lock();
+        let open = state.by_key.get(&key).and_then(|id| state.open.get(id));
+        let same_record = open.is_some_and(|open| open.location == location);
+        drop(state);
+        if same_record {
+            tracing::info!(shard = %key, "a shard that was found damaged reads well again");
+            self.settle(index, std::iter::once(key));
+        }
+    }
+
     /// Open findings with ids over `after`.
     pub(crate) fn page(&self, after: Option<u64>, limit: usize) -> Vec<Finding> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -4,17 +4,21 @@
 //! * [`writer`](self::writer): the one thread that writes, with group commit
 //! * [`read`](self::read): verified reads
 //! * [`findings`](self::findings): what is known to be damaged
-//! * [`check`](self::check): verifying all that is stored
+//! * [`scrub`](self::scrub): verifying all that is stored, at a set pace, round after round
+//! * [`check`](self::check): the same at once, for a node that is stopped
 
 mod check;
 mod findings;
 mod read;
 mod recover;
+mod scrub;
 mod writer;
 
 pub use check::{CheckReport, check};
 pub use recover::OpenError;
+pub use scrub::ScrubOptions;
 
+use crate::clock::{Clock, Stop, SystemClock};
 use crate::config::NodeDir;
 use crate::disk::{DirDisk, Disk, IoMeter, MeteredDisk};
 use crate::index::{Index, SledIndex, Watermark};
@@ -29,11 +33,12 @@ use coffer_core::shard::{
 };
 use findings::Findings;
 use recover::Recovered;
+use scrub::ScrubState;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use writer::{Job, Work, Writer};
 
@@ -52,6 +57,10 @@ pub struct NodeOptions {
     pub queue_patience: Duration,
     /// Reads at a time.
     pub reads: usize,
+    /// How fast all that is stored is verified.
+    pub scrub: ScrubOptions,
+    /// The clock of what runs in the background.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for NodeOptions {
@@ -63,6 +72,8 @@ impl Default for NodeOptions {
             queue_bytes: 64 << 20,
             queue_patience: Duration::from_secs(5),
             reads: 64,
+            scrub: ScrubOptions::default(),
+            clock: Arc::new(SystemClock::default()),
         }
     }
 }
@@ -79,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) started: u64,
     pub(crate) meter: Arc<IoMeter>,
     pub(crate) findings: Findings,
+    pub(crate) scrub: ScrubState,
     /// Stretches of damaged bytes met at the start.
     pub(crate) damaged_stretches: u64,
     /// Whether the last write found space.
@@ -92,7 +104,8 @@ impl Shared {
     }
 }
 
-/// A storage node in this process. Dropping it stops the writer once its queue is done.
+/// A storage node in this process. Dropping it stops the scrub, and the writer once its queue is
+/// done.
 #[derive(Debug)]
 pub struct NodeEngine {
     shared: Arc<Shared>,
@@ -100,6 +113,8 @@ pub struct NodeEngine {
     queue_bytes: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
+    stop: Arc<Stop>,
+    scrubber: Option<JoinHandle<()>>,
 }
 
 impl NodeEngine {
@@ -146,14 +161,16 @@ impl NodeEngine {
         let Recovered { watermark, active, damaged_stretches } =
             recover::recover(node, &*disk, &volumes, &*index)?;
         let findings = Findings::load(&*index, watermark.next_seq)?;
+        let scrub = ScrubState::load(&*index)?;
         let shared = Arc::new(Shared {
             node,
-            started: unix_millis(),
+            started: options.clock.unix_millis(),
             disk,
             meter,
             volumes,
             index,
             findings,
+            scrub,
             damaged_stretches,
             writable: AtomicBool::new(true),
             watermark: Mutex::new(watermark),
@@ -161,16 +178,22 @@ impl NodeEngine {
         });
         let (jobs, queue) = mpsc::channel(options.queue);
         let writer = Writer::new(shared.clone(), active);
-        let writer = std::thread::Builder::new()
-            .name("volume-writer".into())
-            .spawn(move || writer.run(queue))
-            .map_err(|source| OpenError::Io { path: "a thread".into(), source })?;
+        let writer = spawn("volume-writer", move || writer.run(queue))?;
+        let stop = Arc::new(Stop::default());
+        let scrubber = if options.scrub.is_on() {
+            let (shared, stop) = (shared.clone(), stop.clone());
+            Some(spawn("scrub", move || scrub::run(&shared, &stop))?)
+        } else {
+            None
+        };
         Ok(Self {
             shared,
             jobs: Some(jobs),
             queue_bytes: Arc::new(Semaphore::new(options.queue_bytes)),
             reads: Arc::new(Semaphore::new(options.reads)),
             writer: Some(writer),
+            stop,
+            scrubber,
         })
     }
 
@@ -214,10 +237,11 @@ impl NodeEngine {
 
 impl Drop for NodeEngine {
     fn drop(&mut self) {
+        self.stop.raise();
         drop(self.jobs.take());
-        if let Some(writer) = self.writer.take() {
-            // It ends with the job at hand, since nobody can send more.
-            let _ = writer.join();
+        // They end with what is at hand: nobody can send the writer more.
+        for thread in [self.scrubber.take(), self.writer.take()].into_iter().flatten() {
+            let _ = thread.join();
         }
     }
 }
@@ -293,15 +317,18 @@ impl ShardStore for NodeEngine {
                 damaged_stretches: shared.damaged_stretches,
                 findings,
                 io: shared.meter.snapshot(),
+                scrub: shared.scrub.stat(&shared.options.scrub, watermark.live_bytes),
             })
         })
         .await
     }
 }
 
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| OpenError::Io { path: "a thread".into(), source })
 }
 
 /// The volume that is written to.

@@ -6,7 +6,7 @@ use crate::index::{Change, Index, IndexError, Location, Watermark};
 use crate::volume::record::{Kind, Place, Record};
 use crate::volume::{
     Found, HEADER_LEN, HeaderError, HeaderState, Scanner, VolumeNo, VolumeSet, encode_header,
-    first_bad_block, read_header,
+    examine, read_header,
 };
 use coffer_core::ids::NodeId;
 use std::collections::VecDeque;
@@ -226,7 +226,7 @@ impl<'a> Replay<'a> {
             Found::Record { offset, record } => {
                 let place = Place { node: self.node, volume: walk.no, offset };
                 // The payload of a record that was durable is for scrub to verify.
-                if !vouched && first_bad_block(walk.file, &place, &record)?.is_some() {
+                if !vouched && examine(walk.file, &place, &record.kind)?.is_some() {
                     walk.torn = true;
                     return Ok(false);
                 }

@@ -2,6 +2,8 @@
 //!
 //! Nothing here is used by the node itself.
 
+mod fake_clock;
 mod faulty_disk;
 
+pub use fake_clock::FakeClock;
 pub use faulty_disk::FaultyDisk;

@@ -69,7 +69,7 @@ mod set;
 
 pub use header::{HEADER_LEN, HeaderError};
 pub(crate) use header::{State as HeaderState, encode as encode_header, read as read_header};
-pub(crate) use scan::{Found, Scanner, first_bad_block};
+pub(crate) use scan::{Flaw, Found, Scanner, examine};
 pub(crate) use set::VolumeSet;
 
 use std::fmt;

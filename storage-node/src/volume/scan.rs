@@ -1,7 +1,7 @@
 //! Walking through a volume from record to record, over whatever lies between.
 
 use super::VolumeNo;
-use super::record::{self, ALIGN, HEAD_LEN, MAGIC, Place, Record};
+use super::record::{self, ALIGN, HEAD_LEN, Kind, MAGIC, Place, Record};
 use crate::disk::DiskFile;
 use coffer_core::ids::NodeId;
 use coffer_core::shard::BlockRange;
@@ -99,25 +99,35 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The first block of the record at `offset` that does not match its checksum; `None` if all do.
-pub(crate) fn first_bad_block(
-    file: &dyn DiskFile,
-    place: &Place,
-    record: &Record,
-) -> io::Result<Option<u32>> {
-    let Some(info) = record.kind.info() else { return Ok(None) };
-    let mut bytes = vec![0; record.head_len() + info.len as usize];
+/// What is wrong with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Its header or table is damaged, or it is another record.
+    Record,
+    /// The first block that does not match its checksum.
+    Block(u32),
+}
+
+/// Reads and verifies every byte of the record at `place`, which should be of this kind; `None` if
+/// it is as it was written.
+pub(crate) fn examine(file: &dyn DiskFile, place: &Place, kind: &Kind) -> io::Result<Option<Flaw>> {
+    let head_len = kind.info().map_or(HEAD_LEN, record::head_len);
+    let len = kind.info().map_or(0, |info| info.len as usize);
+    let mut bytes = vec![0; head_len + len];
     let n = file.read_at(&mut bytes, place.offset)?;
     bytes.truncate(n);
-    let Ok((_, table)) = record::verify(&bytes, place) else { return Ok(Some(0)) };
+    let table = match record::verify(&bytes, place) {
+        Ok((record, table)) if record.kind == *kind => table,
+        _ => return Ok(Some(Flaw::Record)),
+    };
+    let Some(info) = kind.info() else { return Ok(None) };
     let all = BlockRange { first: 0, count: info.blocks() };
-    Ok(record::first_bad(table, &bytes[record.head_len()..], info.block_size, all))
+    Ok(record::first_bad(table, &bytes[head_len..], info.block_size, all).map(Flaw::Block))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::record::Kind;
     use coffer_core::ids::BlobId;
     use coffer_core::shard::ShardKey;
     use proptest::prelude::*;
