@@ -95,6 +95,14 @@ id128! {
     TokenId
 }
 
+impl BlobId {
+    /// Whether the id is none of a part's: such ids are kept for what the cluster stores for itself.
+    /// A random id is one with a probability of 2^-64.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with(&[0xFF; 8])
+    }
+}
+
 /// What clients call a version: "null", or 48 hexadecimal digits that also say where it is to be
 /// found among the versions of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use crate::erasure::Code;
 use crate::ids::{BlobId, NodeId};
 use crate::layout::{ChunkShape, ShapeError};
 use crate::seal::stream::ChunkPosition;
+use crate::shard::ShardKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -91,6 +92,20 @@ pub struct Chunk {
     /// For each shard the position of its node in the part's list, or `None` where it was not
     /// written: the write met its quorum without it, and repair owes it.
     pub placed: Vec<Option<u16>>,
+    /// For each shard the generation in its name; empty while all are 0, as they are when written.
+    pub generations: Vec<u16>,
+}
+
+impl Chunk {
+    /// The generation in the name of shard `index`.
+    pub fn generation(&self, index: usize) -> u16 {
+        self.generations.get(index).copied().unwrap_or(0)
+    }
+
+    /// Whether a shard of it is still to be written.
+    pub fn owes_shards(&self) -> bool {
+        self.placed.iter().any(Option::is_none)
+    }
 }
 
 /// A manifest that contradicts itself.
@@ -127,6 +142,9 @@ impl Part {
             if chunk.placed.len() != chunk.shape.code().n() {
                 return broken("a chunk does not place all its shards");
             }
+            if !chunk.generations.is_empty() && chunk.generations.len() != chunk.placed.len() {
+                return broken("a chunk does not name all its shards");
+            }
             if chunk.placed.iter().flatten().any(|p| usize::from(*p) >= nodes.len()) {
                 return broken("a shard is placed on a node that is not listed");
             }
@@ -139,7 +157,50 @@ impl Part {
         let Content::Sharded { nodes, chunks } = &self.content else { return None };
         let chunk = chunks.get(n as usize)?;
         let position = ChunkPosition { chunk: n, last: n as usize + 1 == chunks.len() };
-        Some(ChunkRef { chunk, nodes, position })
+        Some(ChunkRef { chunk, nodes, position, blob: self.blob })
+    }
+
+    /// The chunks with their nodes, in order; none of inline data.
+    pub fn chunks(&self) -> impl Iterator<Item = ChunkRef<'_>> {
+        (0..).map_while(|n| self.chunk(n))
+    }
+
+    /// Whether a shard of it is still to be written.
+    pub fn owes_shards(&self) -> bool {
+        self.chunks().any(|c| c.chunk.owes_shards())
+    }
+
+    /// Puts shards where `moves` say, each under the next generation of its name, if all are still
+    /// where the moves saw them. Returns the shards that are to be deleted where they were.
+    ///
+    /// # Errors
+    /// The first move that saw something else; nothing has changed then.
+    pub fn relocate(&mut self, moves: &[Move]) -> Result<Vec<(NodeId, ShardKey)>, Move> {
+        let mut left = Vec::new();
+        for (i, step) in moves.iter().enumerate() {
+            let now = self.chunk(step.chunk).filter(|c| usize::from(step.index) < c.shards());
+            let repeated =
+                moves[..i].iter().any(|m| (m.chunk, m.index) == (step.chunk, step.index));
+            let seen = now.map(|c| (c.node_of(step.index.into()), c.key(step.index).generation));
+            if repeated || seen != Some((step.from, step.generation)) || step.next().is_none() {
+                return Err(*step);
+            }
+            left.extend(now.and_then(|c| Some((step.from?, c.key(step.index)))));
+        }
+        let Content::Sharded { nodes, chunks } = &mut self.content else { return Ok(left) };
+        for step in moves {
+            let Some(chunk) = chunks.get_mut(step.chunk as usize) else { continue };
+            let slot = nodes.iter().position(|n| *n == step.to).unwrap_or_else(|| {
+                nodes.push(step.to);
+                nodes.len() - 1
+            });
+            let index = usize::from(step.index);
+            chunk.placed[index] = u16::try_from(slot).ok();
+            chunk.generations.resize(chunk.placed.len(), 0);
+            chunk.generations[index] = step.next().unwrap_or(step.generation);
+        }
+        drop_unused(nodes, chunks);
+        Ok(left)
     }
 
     /// The code of the part's largest chunk; `None` for inline data.
@@ -151,6 +212,43 @@ impl Part {
     }
 }
 
+/// A shard that goes to another node, or is written at last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The chunk's number within the part.
+    pub chunk: u32,
+    /// The shard's number within the chunk.
+    pub index: u8,
+    /// Where it was seen; `None` if it was still owed.
+    pub from: Option<NodeId>,
+    /// The generation that its name was seen to have.
+    pub generation: u16,
+    /// The node that has it now, under the next generation.
+    pub to: NodeId,
+}
+
+impl Move {
+    /// The generation of the shard's new name; `None` when a shard has moved 65,535 times.
+    pub fn next(&self) -> Option<u16> {
+        self.generation.checked_add(1)
+    }
+}
+
+/// Takes nodes that hold nothing any more from a part's list.
+fn drop_unused(nodes: &mut Vec<NodeId>, chunks: &mut [Chunk]) {
+    let used = |slot: usize, chunks: &[Chunk]| {
+        chunks.iter().flat_map(|c| &c.placed).any(|p| p.is_some_and(|p| usize::from(p) == slot))
+    };
+    for slot in (0..nodes.len()).rev() {
+        if !used(slot, chunks) {
+            nodes.remove(slot);
+            let behind = |p: &&mut u16| usize::from(**p) > slot;
+            let placed = chunks.iter_mut().flat_map(|c| c.placed.iter_mut().flatten());
+            placed.filter(behind).for_each(|p| *p -= 1);
+        }
+    }
+}
+
 /// A chunk together with what its part knows about it.
 #[derive(Debug, Clone, Copy)]
 pub struct ChunkRef<'a> {
@@ -158,10 +256,32 @@ pub struct ChunkRef<'a> {
     pub chunk: &'a Chunk,
     /// Its place in the part.
     pub position: ChunkPosition,
+    blob: BlobId,
     nodes: &'a [NodeId],
 }
 
 impl ChunkRef<'_> {
+    /// How many shards it has.
+    pub fn shards(&self) -> usize {
+        self.chunk.placed.len()
+    }
+
+    /// The name of shard `index`.
+    pub fn key(&self, index: u8) -> ShardKey {
+        ShardKey {
+            blob: self.blob,
+            chunk: self.position.chunk,
+            index,
+            generation: self.chunk.generation(index.into()),
+        }
+    }
+
+    /// The shards that have been written, each with the node that holds it.
+    pub fn placed(&self) -> impl Iterator<Item = (NodeId, ShardKey)> {
+        let shards = (0..=u8::MAX).zip(&self.chunk.placed);
+        shards.filter_map(|(i, _)| Some((self.node_of(i.into())?, self.key(i))))
+    }
+
     /// The node that holds shard `index`, if any does.
     pub fn node_of(&self, index: usize) -> Option<NodeId> {
         let slot = (*self.chunk.placed.get(index)?)?;
@@ -181,6 +301,11 @@ impl Manifest {
     pub fn size(&self) -> u64 {
         self.parts.iter().map(|p| p.size).sum()
     }
+
+    /// All shards that have been written, each with the node that holds it.
+    pub fn placed(&self) -> impl Iterator<Item = (NodeId, ShardKey)> {
+        self.parts.iter().flat_map(Part::chunks).flat_map(|c| c.placed().collect::<Vec<_>>())
+    }
 }
 
 #[cfg(test)]
@@ -193,7 +318,11 @@ mod tests {
             .iter()
             .map(|l| {
                 let shape = ChunkShape::new(*l, Code::DEFAULT).unwrap();
-                Chunk { shape, placed: (0..shape.code().n() as u16).map(Some).collect() }
+                Chunk {
+                    shape,
+                    placed: (0..shape.code().n() as u16).map(Some).collect(),
+                    generations: vec![],
+                }
             })
             .collect();
         Part {

@@ -28,6 +28,22 @@ pub struct NodeEntry {
     /// Its share of the data, relative to the others; usually its capacity in TB.
     #[serde(default = "one")]
     pub weight: f64,
+    /// Whether it is to hold shards.
+    #[serde(default)]
+    pub state: NodeState,
+}
+
+/// What is wanted of a storage node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// It holds shards and takes new ones.
+    #[default]
+    Active,
+    /// It takes no new shards, and gives those that it has to other nodes.
+    Draining,
+    /// It does not come back: what it held is rebuilt on other nodes.
+    Gone,
 }
 
 fn one() -> f64 {
@@ -80,6 +96,38 @@ impl ClusterMap {
         Ok(())
     }
 
+    /// Checks a map that is to replace `before`: as [`ClusterMap::check`], and its version is the
+    /// next, no node that is gone comes back, and those that go were gone before.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn check_successor(&self, before: Option<&Self>) -> Result<(), String> {
+        self.check()?;
+        let version = before.map_or(0, |m| m.version);
+        if Some(self.version) != version.checked_add(1) {
+            return Err(format!("version {} does not follow version {version}", self.version));
+        }
+        for old in before.iter().flat_map(|m| &m.nodes).filter(|o| o.state == NodeState::Gone) {
+            if self.get(old.id).is_some_and(|n| n.state != NodeState::Gone) {
+                return Err(format!(
+                    "node {} is gone and can't come back; add it as a new node",
+                    old.name
+                ));
+            }
+        }
+        for old in before.iter().flat_map(|m| &m.nodes) {
+            if old.state != NodeState::Gone && self.get(old.id).is_none() {
+                return Err(format!("node {} must be gone before it is left out", old.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// A node by its id.
+    pub fn get(&self, id: NodeId) -> Option<&NodeEntry> {
+        self.nodes.iter().find(|n| n.id == id)
+    }
+
     /// Chooses a node for each of the `code.n()` shards of a chunk.
     ///
     /// Nodes for which `usable` is false are passed over: only *their* shards go elsewhere, by
@@ -97,7 +145,8 @@ impl ClusterMap {
         min_nodes: usize,
         usable: impl Fn(NodeId) -> bool,
     ) -> Result<Vec<NodeId>, TooFewNodes> {
-        let live = self.nodes.iter().filter(|n| usable(n.id)).count();
+        let active = |n: &&NodeEntry| n.state == NodeState::Active;
+        let live = self.nodes.iter().filter(active).filter(|n| usable(n.id)).count();
         let needed = min_nodes.max(code.n().div_ceil(code.m()));
         let too_few = TooFewNodes { usable: live, needed };
         if live < needed {
@@ -133,10 +182,11 @@ impl ClusterMap {
         pick(&self.ranked(blob, chunk), holders, code.m(), usable)
     }
 
-    /// The nodes by falling score for this chunk.
+    /// The nodes that are to hold shards, by falling score for this chunk.
     fn ranked(&self, blob: BlobId, chunk: u32) -> Vec<&NodeEntry> {
+        let active = self.nodes.iter().filter(|n| n.state == NodeState::Active);
         let mut scored: Vec<(f64, &NodeEntry)> =
-            self.nodes.iter().map(|n| (score(n, blob, chunk), n)).collect();
+            active.map(|n| (score(n, blob, chunk), n)).collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.id.cmp(&b.1.id)));
         scored.into_iter().map(|(_, n)| n).collect()
     }
@@ -192,6 +242,7 @@ mod tests {
             address: String::new(),
             domain: (*domain).to_owned(),
             weight: *weight,
+            state: NodeState::Active,
         });
         ClusterMap { version: 1, nodes: nodes.collect() }
     }

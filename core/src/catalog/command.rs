@@ -3,8 +3,9 @@
 use super::CatalogError;
 use super::records::{BucketRecord, GarbageId, ObjectRecord, PartRecord, UploadRecord};
 use crate::bucket::{Retention, Setting, Tags};
-use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId, VersionName};
-use crate::manifest::{Checksums, ETag, Manifest};
+use crate::ids::{BlobId, BucketName, ObjectKey, PartNumber, UploadId, VersionId, VersionName};
+use crate::manifest::{Checksums, ETag, Manifest, Move};
+use crate::placement::ClusterMap;
 use serde::{Deserialize, Serialize};
 
 /// A condition on the object that a command is about to replace or delete; checked and acted upon
@@ -73,7 +74,7 @@ pub enum Amendment {
 
 /// A change of the catalog. Times are in ms since the Unix epoch; ids are random. Both are chosen
 /// by whoever makes the command, so that applying it is deterministic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Make a bucket.
     CreateBucket {
@@ -210,6 +211,38 @@ pub enum Command {
         /// Which rows.
         ids: Vec<GarbageId>,
     },
+    /// Shards of a blob have been written to other nodes, under the next generation of their names.
+    /// What was left behind becomes garbage.
+    Relocate {
+        /// Whose shards.
+        blob: BlobId,
+        /// Which, from where to where; all or none.
+        moves: Vec<Move>,
+        /// Names the row of the garbage table.
+        garbage: [u8; 16],
+        /// Now.
+        at_ms: u64,
+    },
+    /// Give up blobs that no commit has claimed, so that their shards can be deleted: a commit that
+    /// names one later is refused. Blobs that have an owner are passed over.
+    Condemn {
+        /// Which blobs.
+        blobs: Vec<BlobId>,
+        /// Now.
+        at_ms: u64,
+    },
+    /// Forget blobs that were condemned before a time, at most [`super::blobs::PARDONS`] of them.
+    Pardon {
+        /// In ms since the Unix epoch.
+        before_ms: u64,
+    },
+    /// Replace the cluster map.
+    ChangeCluster {
+        /// The version that is replaced; 0 if there is none.
+        expected: u64,
+        /// The new map; its version is the next one.
+        map: ClusterMap,
+    },
 }
 
 /// What a command did.
@@ -249,7 +282,9 @@ pub enum Scope<'a> {
     Bucket(&'a BucketName),
     /// An object.
     Object(&'a BucketName, &'a ObjectKey),
-    /// Nothing but an upload or garbage.
+    /// The cluster map.
+    Cluster,
+    /// Nothing but an upload, garbage, or the whereabouts of shards.
     Hidden,
 }
 
@@ -268,7 +303,11 @@ impl Command {
             Self::CreateUpload { .. }
             | Self::PutPart { .. }
             | Self::AbortUpload { .. }
-            | Self::ForgetGarbage { .. } => Scope::Hidden,
+            | Self::ForgetGarbage { .. }
+            | Self::Relocate { .. }
+            | Self::Condemn { .. }
+            | Self::Pardon { .. } => Scope::Hidden,
+            Self::ChangeCluster { .. } => Scope::Cluster,
         }
     }
 }

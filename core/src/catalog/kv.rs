@@ -28,11 +28,19 @@ pub enum Table {
     Garbage,
     /// bucket name → [`super::records::Usage`]
     Usage,
+    /// blob id → [`super::records::BlobOwner`]: whose the sealed data on the nodes is
+    Blobs,
+    /// blob id → nothing: blobs with shards that are still to be written
+    Owed,
+    /// time in ms, blob id → nothing: when blobs were condemned
+    Condemned,
+    /// nothing → [`crate::placement::ClusterMap`]
+    Cluster,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Buckets,
         Self::Objects,
         Self::Versions,
@@ -42,6 +50,10 @@ impl Table {
         Self::Parts,
         Self::Garbage,
         Self::Usage,
+        Self::Blobs,
+        Self::Owed,
+        Self::Condemned,
+        Self::Cluster,
     ];
 
     /// The table's name on disk.
@@ -56,6 +68,10 @@ impl Table {
             Self::Parts => "parts",
             Self::Garbage => "garbage",
             Self::Usage => "usage",
+            Self::Blobs => "blobs",
+            Self::Owed => "owed",
+            Self::Condemned => "condemned",
+            Self::Cluster => "cluster",
         }
     }
 }

@@ -8,6 +8,7 @@ use super::upload_listing::{UploadEntry, UploadQuery};
 use super::uploads::Completion;
 use crate::bucket::{Setting, Versioning};
 use crate::ids::BucketName;
+use crate::placement::ClusterMap;
 
 /// Rows that are read at a time when many are visited.
 const PAGE: usize = 512;
@@ -77,19 +78,31 @@ impl<K: Kv> Machine<K> {
             Command::AbortUpload { bucket, key, upload, at_ms } => {
                 self.abort_upload(&bucket, &key, upload, at_ms)
             }
-            Command::ForgetGarbage { ids } => {
-                let mut batch = Batch::default();
-                for id in ids {
-                    batch.remove(Table::Garbage, id.to_key());
-                }
-                self.done(batch)
+            Command::ForgetGarbage { ids } => self.forget_garbage(ids),
+            Command::Relocate { blob, moves, garbage, at_ms } => {
+                self.relocate(blob, &moves, GarbageId { since_ms: at_ms, id: garbage })
             }
+            Command::Condemn { blobs, at_ms } => self.condemn(blobs, at_ms),
+            Command::Pardon { before_ms } => self.pardon(before_ms),
+            Command::ChangeCluster { expected, map } => self.change_cluster(expected, &map),
         }
     }
 
-    fn done(&self, batch: Batch) -> Result<Outcome, CatalogError> {
+    pub(super) fn done(&self, batch: Batch) -> Result<Outcome, CatalogError> {
         self.kv.commit(batch)?;
         Ok(Outcome::Done)
+    }
+
+    fn change_cluster(&self, expected: u64, map: &ClusterMap) -> Result<Outcome, CatalogError> {
+        let before = self.cluster()?;
+        let version = before.as_ref().map_or(0, |m| m.version);
+        if version != expected {
+            return Err(CatalogError::ClusterChanged(version));
+        }
+        map.check_successor(before.as_ref()).map_err(CatalogError::InvalidCluster)?;
+        let mut batch = Batch::default();
+        batch.put(Table::Cluster, Vec::new(), records::encode(Table::Cluster, map)?);
+        self.done(batch)
     }
 
     fn create_bucket(
@@ -191,6 +204,15 @@ impl<K: Kv> Machine<K> {
             Ok(())
         })?;
         Ok(buckets)
+    }
+
+    /// The cluster map, once there is one.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn cluster(&self) -> Result<Option<ClusterMap>, CatalogError> {
+        let row = self.kv.get(Table::Cluster, &[])?;
+        Ok(row.map(|v| records::decode(Table::Cluster, &v)).transpose()?)
     }
 
     /// What a bucket holds.

@@ -14,11 +14,13 @@
 //! | [`machine`] | what happens then; buckets and garbage |
 //! | [`versions`] | objects and their versions |
 //! | [`uploads`] | multipart uploads |
+//! | [`blobs`] | whose the sealed data on the nodes is, and where its shards go |
 //! | [`upload_listing`] | S3's listings of uploads and of their parts |
 //! | `transaction` | one command's changes, with the bucket's usage and quota |
 //! | [`listing`] | S3's listings of objects, with prefix and delimiter |
 //! | [`version_listing`] | S3's listings of all versions |
 
+pub mod blobs;
 pub mod command;
 pub mod kv;
 pub mod listing;
@@ -39,7 +41,7 @@ pub use sealed::SealedKv;
 pub use upload_listing::{AfterUpload, UploadEntry, UploadListing, UploadQuery};
 pub use version_listing::{AfterVersion, VersionEntry, VersionListing, VersionQuery};
 
-use crate::ids::{PartNumber, UploadId, VersionName};
+use crate::ids::{BlobId, PartNumber, UploadId, VersionName};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -102,6 +104,19 @@ pub enum CatalogError {
     /// A condition of the request does not hold.
     #[error("the condition on the object's etag does not hold")]
     PreconditionFailed,
+    /// Data that an object was to be made of is not there for it: it was given up after it had not
+    /// been claimed for long, or it is in use already.
+    #[error("the data of blob {0} can't be used: it was given up, or is in use already")]
+    BlobRefused(BlobId),
+    /// The blob's shards are not where the caller saw them.
+    #[error("the shards of blob {0} are not where they were seen")]
+    Moved(BlobId),
+    /// The cluster map is another one than the caller saw.
+    #[error("the cluster map has version {0} by now; look at it and try again")]
+    ClusterChanged(u64),
+    /// The cluster map can't be used.
+    #[error("the cluster map can't be used: {0}")]
+    InvalidCluster(String),
     /// The store below failed.
     #[error(transparent)]
     Kv(#[from] KvError),

@@ -6,12 +6,13 @@
 use super::kv::{KvError, Table};
 use crate::bucket::{BucketSettings, Retention, Tags};
 use crate::erasure::Code;
-use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId, VersionName};
+use crate::ids::{BucketName, NodeId, ObjectKey, PartNumber, UploadId, VersionId, VersionName};
 use crate::manifest::{Checksums, ETag, Manifest, ObjectHeaders, Part};
+use crate::shard::ShardKey;
 use serde::{Deserialize, Serialize};
 
 /// The version of all record encodings.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,11 +215,62 @@ pub struct PartRecord {
     pub part: Part,
 }
 
-/// Sealed data that no object refers to any more, to be deleted from the nodes.
+/// Shards that nothing refers to any more, to be deleted from the nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GarbageRecord {
-    /// Where it is.
-    pub manifest: Manifest,
+pub enum GarbageRecord {
+    /// All data of a version, or of a part that is in none.
+    Data(Manifest),
+    /// Shards that have gone elsewhere, where they were.
+    Left(Vec<(NodeId, ShardKey)>),
+}
+
+impl GarbageRecord {
+    /// What is to be deleted from which nodes.
+    pub fn shards(&self) -> Vec<(NodeId, ShardKey)> {
+        match self {
+            Self::Data(manifest) => manifest.placed().collect(),
+            Self::Left(shards) => shards.clone(),
+        }
+    }
+}
+
+/// Whose the sealed data of a blob is. Blobs that are kept in the manifest have no owner recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BlobOwner {
+    /// A version of an object.
+    Version {
+        /// Its bucket.
+        bucket: BucketName,
+        /// Its key.
+        key: ObjectKey,
+        /// The version; its manifest says where the blob is.
+        version: VersionId,
+    },
+    /// A part of an upload in progress.
+    Part {
+        /// Its bucket.
+        bucket: BucketName,
+        /// The key of the object to be.
+        key: ObjectKey,
+        /// The upload.
+        upload: UploadId,
+        /// The part's number.
+        number: PartNumber,
+    },
+    /// Nobody's any more: its shards are being deleted.
+    Garbage(GarbageId),
+    /// Nobody's, and it can't become anybody's: shards were found that no commit had claimed.
+    Condemned {
+        /// When, in ms since the Unix epoch.
+        at_ms: u64,
+    },
+}
+
+impl BlobOwner {
+    /// Whether the blob's shards are needed.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Version { .. } | Self::Part { .. })
+    }
 }
 
 /// A row of the garbage table: when it became garbage, and a unique id.
@@ -327,6 +379,7 @@ mod tests {
             stable::<PartRecord>(&bytes);
             stable::<UploadRecord>(&bytes);
             stable::<GarbageRecord>(&bytes);
+            stable::<BlobOwner>(&bytes);
             stable::<Manifest>(&bytes);
         }
 

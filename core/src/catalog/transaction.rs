@@ -2,12 +2,13 @@
 //! step and its quota checked.
 
 use super::CatalogError;
+use super::blobs;
 use super::kv::{Batch, Kv, Table};
 use super::machine::Machine;
-use super::records::{self, BucketRecord, GarbageId, GarbageRecord, PartRecord, Usage};
+use super::records::{self, BlobOwner, BucketRecord, GarbageId, GarbageRecord, PartRecord, Usage};
 use crate::bucket::BucketSettings;
 use crate::ids::{BucketName, VersionId};
-use crate::manifest::Manifest;
+use crate::manifest::{Content, Manifest, Part};
 use serde::Serialize;
 
 /// Changes to be committed together.
@@ -91,10 +92,25 @@ impl<K: Kv> Transaction<'_, K> {
         self.bytes -= i128::from(bytes);
     }
 
+    /// A part's data is `owner`'s from now on.
+    pub(super) fn claim(&mut self, part: &Part, owner: &BlobOwner) -> Result<(), CatalogError> {
+        let Content::Sharded { .. } = part.content else { return Ok(()) };
+        match (self.machine.blob(part.blob)?, owner) {
+            // A completed upload's parts go into the object.
+            (None, _) | (Some(BlobOwner::Part { .. }), BlobOwner::Version { .. }) => {
+                Ok(blobs::note(&mut self.batch, part, owner)?)
+            }
+            (Some(_), _) => Err(CatalogError::BlobRefused(part.blob)),
+        }
+    }
+
     fn discard(&mut self, id: [u8; 16], manifest: Manifest) -> Result<(), CatalogError> {
         self.bytes -= i128::from(manifest.size());
         let id = GarbageId { since_ms: self.at_ms, id };
-        self.put(Table::Garbage, id.to_key(), &GarbageRecord { manifest })
+        for part in &manifest.parts {
+            blobs::note(&mut self.batch, part, &BlobOwner::Garbage(id))?;
+        }
+        self.put(Table::Garbage, id.to_key(), &GarbageRecord::Data(manifest))
     }
 
     /// Commits all changes.

@@ -4,7 +4,7 @@ use super::CatalogError;
 use super::command::{Outcome, Precondition};
 use super::kv::{Kv, Table};
 use super::machine::Machine;
-use super::records::{self, ObjectRecord, PartRecord, UploadRecord};
+use super::records::{self, BlobOwner, ObjectRecord, PartRecord, UploadRecord};
 use super::transaction::Transaction;
 use crate::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId};
 use crate::manifest::{Checksums, ETag, Manifest};
@@ -50,6 +50,8 @@ impl<K: Kv> Machine<K> {
         if let Some(old) = self.kv.get(Table::Parts, &row)? {
             txn.discard_part(records::decode(Table::Parts, &old)?)?;
         }
+        let owner = BlobOwner::Part { bucket: bucket.clone(), key: key.clone(), upload, number };
+        txn.claim(&record.part, &owner)?;
         txn.count_part(record.part.size);
         txn.put(Table::Parts, row, record)?;
         txn.commit().map(|()| Outcome::Done)

@@ -11,7 +11,8 @@ use super::command::{Amendment, Outcome, Precondition};
 use super::kv::{Kv, KvError, Table};
 use super::machine::Machine;
 use super::records::{
-    self, DeleteMarker, Lock, ObjectRecord, ObjectVersion, Place, VersionRecord, VersionState,
+    self, BlobOwner, DeleteMarker, Lock, ObjectRecord, ObjectVersion, Place, VersionRecord,
+    VersionState,
 };
 use super::transaction::Transaction;
 use crate::bucket::{LockMode, Retention, Versioning};
@@ -42,6 +43,14 @@ impl<K: Kv> Machine<K> {
         let version = ObjectVersion { place, record };
         let id = version.record.version.as_bytes().to_vec();
         txn.put(Table::Objects, records::object_key(bucket, key), &version)?;
+        let owner = BlobOwner::Version {
+            bucket: bucket.clone(),
+            key: key.clone(),
+            version: version.record.version,
+        };
+        for part in &manifest.parts {
+            txn.claim(part, &owner)?;
+        }
         txn.put(Table::Manifests, id, manifest)?;
         txn.count_version(version.record.size);
         let outcome = Outcome::Committed {

@@ -435,7 +435,7 @@ fn compare_all(
         prop_assert_eq!((usage.versions, usage.bytes), (versions, bytes));
     }
     let garbage = machine.garbage(None, u64::MAX, usize::MAX).unwrap();
-    let sizes: Vec<u64> = garbage.iter().map(|(_, g)| g.manifest.size()).collect();
+    let sizes: Vec<u64> = garbage.iter().map(|(_, g)| size(g)).collect();
     let set: BTreeSet<u64> = sizes.iter().copied().collect();
     prop_assert_eq!(sizes.len(), set.len());
     prop_assert!(live.is_disjoint(&set));

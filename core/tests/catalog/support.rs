@@ -1,7 +1,7 @@
 //! Commands with as little in them as will do.
 
 use coffer_core::bucket::{BucketSettings, Setting, Tags, Versioning};
-use coffer_core::catalog::records::{BucketRecord, Encryption, Lock, ObjectRecord};
+use coffer_core::catalog::records::{BucketRecord, Encryption, GarbageRecord, Lock, ObjectRecord};
 use coffer_core::catalog::{CatalogError, Command, Machine, MemoryKv, Outcome, Precondition};
 use coffer_core::erasure::Code;
 use coffer_core::ids::{BlobId, BucketName, ObjectKey, VersionId};
@@ -108,4 +108,12 @@ pub(crate) fn done(machine: &Machine<MemoryKv>, command: Command) -> Outcome {
 
 pub(crate) fn refused(machine: &Machine<MemoryKv>, command: Command) -> CatalogError {
     machine.apply(command).unwrap_err()
+}
+
+/// Bytes of plaintext in a row of the garbage table.
+pub(crate) fn size(garbage: &GarbageRecord) -> u64 {
+    match garbage {
+        GarbageRecord::Data(manifest) => manifest.size(),
+        GarbageRecord::Left(_) => 0,
+    }
 }

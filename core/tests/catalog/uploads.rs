@@ -68,7 +68,7 @@ fn completing_takes_the_named_parts_and_discards_the_rest() {
         matches!(done, Outcome::Committed { size, etag: ETag::Multipart(_, 2), .. } if size == 11 * MIB)
     );
     let garbage = up.0.garbage(None, u64::MAX, 10).unwrap();
-    let sizes: BTreeSet<u64> = garbage.iter().map(|(_, g)| g.manifest.size()).collect();
+    let sizes: BTreeSet<u64> = garbage.iter().map(|(_, g)| size(g)).collect();
     assert_eq!(sizes, BTreeSet::from([5 * MIB, 1]), "the replaced part and the unused one");
     assert_eq!(complete(&up, &[(1, 11)]), Err(CatalogError::NoSuchUpload(up.1)), "only once");
     assert!(up.0.parts(up.1).unwrap().is_empty());

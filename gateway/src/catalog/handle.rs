@@ -38,7 +38,7 @@ impl Pending {
         match command.scope() {
             Scope::Bucket(bucket) => drop(self.buckets.insert(bucket.clone())),
             Scope::Object(bucket, key) => drop(self.objects.insert((bucket.clone(), key.clone()))),
-            Scope::Hidden => {}
+            Scope::Cluster | Scope::Hidden => {}
         }
     }
 }
@@ -162,7 +162,7 @@ impl CatalogHandle {
                     || (!pending.objects.is_empty()
                         && pending.objects.contains(&(bucket.clone(), key.clone())))
             }
-            Scope::Hidden => false,
+            Scope::Cluster | Scope::Hidden => false,
         };
         touched.then_some(pending.group)
     }

@@ -45,6 +45,10 @@ const fn tag(table: Table) -> u8 {
         Table::Versions => b'V',
         Table::Nulls => b'N',
         Table::Usage => b'S',
+        Table::Blobs => b'D',
+        Table::Owed => b'W',
+        Table::Condemned => b'X',
+        Table::Cluster => b'C',
     }
 }
 

@@ -9,7 +9,7 @@ use coffer_core::erasure::CodeError;
 use coffer_core::ids::BlobId;
 use coffer_core::manifest::ChunkRef;
 use coffer_core::seal::{PartSealer, SealError};
-use coffer_core::shard::{BlockRange, ShardError, ShardKey};
+use coffer_core::shard::{BlockRange, ShardError};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet};
@@ -287,8 +287,7 @@ impl Fetch<'_> {
         index: u8,
         blocks: BlockRange,
     ) -> impl Future<Output = (u8, Result<Vec<u8>, ShardError>)> + use<'_> {
-        let key =
-            ShardKey { blob: self.blob, chunk: self.chunk.position.chunk, index, generation: 0 };
+        let key = self.chunk.key(index);
         let node = self.chunk.node_of(index.into());
         let engine = self.engine;
         let want = self.bytes_of(blocks);

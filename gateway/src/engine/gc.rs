@@ -11,8 +11,7 @@ use crate::catalog::CatalogHandle;
 use coffer_core::catalog::records::{GarbageId, GarbageRecord};
 use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::NodeId;
-use coffer_core::manifest::{Content, Manifest, Part};
-use coffer_core::shard::ShardKey;
+use coffer_core::manifest::{Manifest, Part};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +85,7 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move {
             let mut shards = ShardsByNode::new();
-            for (node, key) in shards_of(&Manifest { parts: vec![part] }) {
+            for (node, key) in (Manifest { parts: vec![part] }).placed() {
                 shards.entry(node).or_default().push(key);
             }
             // Best effort: a node that is down keeps its orphans until the sweep.
@@ -99,7 +98,7 @@ impl Engine {
         let mut by_node = ShardsByNode::new();
         let mut nodes_of: Vec<(GarbageId, HashSet<NodeId>)> = Vec::new();
         for (id, row) in rows {
-            let shards = shards_of(&row.manifest);
+            let shards = row.shards();
             nodes_of.push((id, shards.iter().map(|(node, _)| *node).collect()));
             for (node, key) in shards {
                 by_node.entry(node).or_default().push(key);
@@ -113,25 +112,4 @@ impl Engine {
             .map(|(id, _)| id)
             .collect()
     }
-}
-
-/// All shards of a manifest, with the nodes that hold them.
-fn shards_of(manifest: &Manifest) -> Vec<(NodeId, ShardKey)> {
-    let mut shards = Vec::new();
-    for part in &manifest.parts {
-        let Content::Sharded { chunks, .. } = &part.content else { continue };
-        for number in 0..u32::try_from(chunks.len()).unwrap_or(u32::MAX) {
-            let Some(chunk) = part.chunk(number) else { continue };
-            for index in 0..chunk.chunk.placed.len() {
-                let key = ShardKey {
-                    blob: part.blob,
-                    chunk: number,
-                    index: u8::try_from(index).unwrap_or(u8::MAX),
-                    generation: 0,
-                };
-                shards.extend(chunk.node_of(index).map(|node| (node, key)));
-            }
-        }
-    }
-    shards
 }

@@ -241,7 +241,7 @@ impl PartContent {
             u16::try_from(slot).ok()
         });
         let placed = placed.collect();
-        self.chunks.push(Chunk { shape: stored.shape, placed });
+        self.chunks.push(Chunk { shape: stored.shape, placed, generations: Vec::new() });
     }
 
     fn finish(self) -> Content {

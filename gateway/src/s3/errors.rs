@@ -69,6 +69,11 @@ impl S3Coded for CatalogError {
             Self::InvalidPartOrder => S3ErrorCode::InvalidPartOrder,
             Self::PartTooSmall { .. } => S3ErrorCode::EntityTooSmall,
             Self::PreconditionFailed => S3ErrorCode::PreconditionFailed,
+            Self::Moved(_) | Self::ClusterChanged(_) => S3ErrorCode::OperationAborted,
+            Self::InvalidCluster(_) => S3ErrorCode::InvalidArgument,
+            Self::BlobRefused(_) => {
+                return unavailable(&self, "The data was not committed in time. Please try again.");
+            }
             Self::Kv(error) => return internal(error),
             Self::Unavailable(_) | Self::Stopped(_) => return unavailable(&self, NO_CATALOG),
         };

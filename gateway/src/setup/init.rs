@@ -25,7 +25,7 @@ use crate::auth::token::Tokens;
 use crate::peer;
 use coffer_core::access::Grant;
 use coffer_core::ids::NodeId;
-use coffer_core::placement::{ClusterMap, NodeEntry};
+use coffer_core::placement::{ClusterMap, NodeEntry, NodeState};
 use coffer_core::random::{self, OsRandom};
 use coffer_core::seal::Key;
 use std::net::SocketAddr;
@@ -198,6 +198,7 @@ pub fn new_nodes<'a>(
                 address: address.map(ToString::to_string).unwrap_or_default(),
                 domain: String::new(),
                 weight: 1.0,
+                state: NodeState::Active,
             })
         })
         .collect()

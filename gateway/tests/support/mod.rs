@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use coffer_core::ids::NodeId;
-use coffer_core::placement::{ClusterMap, NodeEntry};
+use coffer_core::placement::{ClusterMap, NodeEntry, NodeState};
 use coffer_core::shard::{
     BlockRange, Damage, Finding, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
 };
@@ -162,6 +162,7 @@ impl Cluster {
             address: String::new(),
             domain: String::new(),
             weight: 1.0,
+            state: NodeState::Active,
         };
         ClusterMap { version: 1, nodes: self.nodes.iter().map(entry).collect() }
     }

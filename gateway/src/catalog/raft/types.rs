@@ -31,7 +31,7 @@ pub struct Peer {
 }
 
 /// An entry of the log: commands that are made durable together and applied one after the other.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Group(pub Vec<Command>);
 
 /// What the commands of a group did, in their order.
