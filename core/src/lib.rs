@@ -14,6 +14,7 @@
 //! | [`placement`] | which nodes hold a chunk's shards |
 //! | [`manifest`] | what is recorded of an object |
 //! | [`shard`], [`wire`] | what a storage node offers, and how that is said over QUIC |
+//! | [`health`] | how well a node and its disks are, by the figures that it gives |
 //! | [`catalog`] | buckets, objects, uploads: a state machine over an ordered key-value store |
 //! | [`access`] | who may do what: verbs, scopes, grants |
 //! | [`bucket`] | what can be set on a bucket, and what that decides |
@@ -33,6 +34,7 @@ pub mod access;
 pub mod bucket;
 pub mod catalog;
 pub mod erasure;
+pub mod health;
 pub mod ids;
 pub mod layout;
 pub mod manifest;

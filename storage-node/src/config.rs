@@ -69,6 +69,9 @@ pub struct NodeConfig {
     /// MiB a second that scrubbing may read at most, even if it takes longer then; 64 unless given.
     #[serde(default)]
     pub scrub_mib_per_second: Option<u64>,
+    /// Minutes between two readings of the disks' SMART figures; 60 unless given, 0 is never.
+    #[serde(default)]
+    pub smart_minutes: Option<u32>,
 }
 
 /// A number of days, fractions allowed.
@@ -132,6 +135,9 @@ impl NodeConfig {
                     .scrub_mib_per_second
                     .map_or(defaults.scrub.max_bytes_per_second, |mib| mib.saturating_mul(1 << 20)),
             },
+            smart_every: self.smart_minutes.map_or(defaults.smart_every, |minutes| {
+                Duration::from_secs(60 * u64::from(minutes))
+            }),
             ..defaults
         }
     }

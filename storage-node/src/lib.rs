@@ -10,6 +10,7 @@
 //! | [`index`] | where each shard is; a cache that the volumes can rebuild |
 //! | [`engine`] | storing, reading, deleting: [`engine::NodeEngine`] |
 //! | [`quic`] | QUIC with mutual TLS between the processes of a cluster |
+//! | [`health`] | what the disks say of themselves (SMART) |
 //! | [`service`] | the engine over QUIC: [`service::serve`], [`service::NodeClient`] |
 //! | [`clock`] | time, for what runs in the background |
 //! | [`config`] | a node's directory and configuration |
@@ -29,6 +30,7 @@ pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod engine;
+pub mod health;
 pub mod index;
 pub mod quic;
 pub mod service;

@@ -4,11 +4,14 @@
 //! process by embedded mode), by the QUIC client, and by test doubles that fail on demand.
 //!
 //! * [`finding`]: what a node has found damaged
-//! * [`stat`]: how a node is doing, in raw figures
+//! * [`stat`], [`disk`]: how a node and its disks are doing, in raw figures; [`crate::health`]
+//!   judges them
 
+pub mod disk;
 pub mod finding;
 pub mod stat;
 
+pub use disk::DiskReport;
 pub use finding::{Damage, Finding};
 pub use stat::{IoStat, Latencies, NodeStat, OpStat, ScrubStat};
 

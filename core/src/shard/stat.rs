@@ -1,5 +1,6 @@
 //! How a node is doing, in raw figures.
 
+use super::DiskReport;
 use crate::ids::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,8 @@ pub struct NodeStat {
     pub io: IoStat,
     /// How far the scrub is.
     pub scrub: ScrubStat,
+    /// What the disks under the volumes say of themselves; empty where that can't be read.
+    pub disks: Vec<DiskReport>,
 }
 
 impl NodeStat {
@@ -56,6 +59,7 @@ impl NodeStat {
             findings: 0,
             io: IoStat::default(),
             scrub: ScrubStat::default(),
+            disks: Vec::new(),
         }
     }
 }

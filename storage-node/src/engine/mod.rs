@@ -21,6 +21,7 @@ pub use scrub::ScrubOptions;
 use crate::clock::{Clock, Stop, SystemClock};
 use crate::config::NodeDir;
 use crate::disk::{DirDisk, Disk, IoMeter, MeteredDisk};
+use crate::health::{self, Disks};
 use crate::index::{Index, SledIndex, Watermark};
 use crate::volume::record::MAX_BLOCKS;
 use crate::volume::{VolumeNo, VolumeSet};
@@ -59,6 +60,9 @@ pub struct NodeOptions {
     pub reads: usize,
     /// How fast all that is stored is verified.
     pub scrub: ScrubOptions,
+    /// How often the disks are asked for their SMART figures; zero is never. Only a node that is
+    /// opened in a directory has disks to ask.
+    pub smart_every: Duration,
     /// The clock of what runs in the background.
     pub clock: Arc<dyn Clock>,
 }
@@ -73,6 +77,7 @@ impl Default for NodeOptions {
             queue_patience: Duration::from_secs(5),
             reads: 64,
             scrub: ScrubOptions::default(),
+            smart_every: Duration::from_secs(3600),
             clock: Arc::new(SystemClock::default()),
         }
     }
@@ -91,6 +96,7 @@ pub(crate) struct Shared {
     pub(crate) meter: Arc<IoMeter>,
     pub(crate) findings: Findings,
     pub(crate) scrub: ScrubState,
+    pub(crate) disks: Disks,
     /// Stretches of damaged bytes met at the start.
     pub(crate) damaged_stretches: u64,
     /// Whether the last write found space.
@@ -104,8 +110,8 @@ impl Shared {
     }
 }
 
-/// A storage node in this process. Dropping it stops the scrub, and the writer once its queue is
-/// done.
+/// A storage node in this process. Dropping it stops what runs in the background, and the writer
+/// once its queue is done.
 #[derive(Debug)]
 pub struct NodeEngine {
     shared: Arc<Shared>,
@@ -114,7 +120,7 @@ pub struct NodeEngine {
     reads: Arc<Semaphore>,
     writer: Option<JoinHandle<()>>,
     stop: Arc<Stop>,
-    scrubber: Option<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
 }
 
 impl NodeEngine {
@@ -134,15 +140,24 @@ impl NodeEngine {
         })?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let index = SledIndex::open(&paths.index(), node)?;
-        match Self::open_on(node, disk.clone(), Arc::new(index), options.clone()) {
+        let mut engine = match Self::open_on(node, disk.clone(), Arc::new(index), options.clone()) {
             // It opened, but what is in it can't be read: it is only a cache.
             Err(OpenError::Index(error)) => {
                 tracing::warn!(%error, "the index is thrown away and will be built anew");
                 let index = SledIndex::recreate(&paths.index(), node)?;
-                Self::open_on(node, disk, Arc::new(index), options)
+                Self::open_on(node, disk, Arc::new(index), options.clone())
             }
             opened => opened,
+        }?;
+        if !options.smart_every.is_zero() {
+            let (shared, stop) = (engine.shared.clone(), engine.stop.clone());
+            let watch = move || {
+                let NodeOptions { smart_every, clock, .. } = &options;
+                health::watch(&paths.volumes(), *smart_every, &**clock, &stop, &shared.disks);
+            };
+            engine.background.push(spawn("disk-health", watch)?);
         }
+        Ok(engine)
     }
 
     /// Opens a node on any disk and index.
@@ -171,6 +186,7 @@ impl NodeEngine {
             index,
             findings,
             scrub,
+            disks: Disks::default(),
             damaged_stretches,
             writable: AtomicBool::new(true),
             watermark: Mutex::new(watermark),
@@ -180,12 +196,11 @@ impl NodeEngine {
         let writer = Writer::new(shared.clone(), active);
         let writer = spawn("volume-writer", move || writer.run(queue))?;
         let stop = Arc::new(Stop::default());
-        let scrubber = if options.scrub.is_on() {
+        let mut background = Vec::new();
+        if options.scrub.is_on() {
             let (shared, stop) = (shared.clone(), stop.clone());
-            Some(spawn("scrub", move || scrub::run(&shared, &stop))?)
-        } else {
-            None
-        };
+            background.push(spawn("scrub", move || scrub::run(&shared, &stop))?);
+        }
         Ok(Self {
             shared,
             jobs: Some(jobs),
@@ -193,7 +208,7 @@ impl NodeEngine {
             reads: Arc::new(Semaphore::new(options.reads)),
             writer: Some(writer),
             stop,
-            scrubber,
+            background,
         })
     }
 
@@ -240,7 +255,7 @@ impl Drop for NodeEngine {
         self.stop.raise();
         drop(self.jobs.take());
         // They end with what is at hand: nobody can send the writer more.
-        for thread in [self.scrubber.take(), self.writer.take()].into_iter().flatten() {
+        for thread in self.background.drain(..).chain(self.writer.take()) {
             let _ = thread.join();
         }
     }
@@ -318,6 +333,7 @@ impl ShardStore for NodeEngine {
                 findings,
                 io: shared.meter.snapshot(),
                 scrub: shared.scrub.stat(&shared.options.scrub, watermark.live_bytes),
+                disks: shared.disks.reports(),
             })
         })
         .await
