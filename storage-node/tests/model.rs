@@ -8,11 +8,12 @@ use coffer_core::erasure::Code;
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardKey, ShardStore};
 use coffer_node::index::MemoryIndex;
-use coffer_node::testing::FaultyDisk;
+use coffer_node::testing::{FakeClock, FaultyDisk};
 use coffer_node::{NodeEngine, NodeOptions, ScrubOptions};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const NODE: NodeId = NodeId::from_bytes([9; 16]);
 
@@ -24,6 +25,16 @@ fn options() -> NodeOptions {
         scrub: ScrubOptions::OFF,
         ..NodeOptions::default()
     }
+}
+
+/// The time that a round of scrubbing takes.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// With a scrub that goes on when `clock` does.
+fn open_scrubbed(disk: &FaultyDisk, index: Arc<MemoryIndex>, clock: &Arc<FakeClock>) -> NodeEngine {
+    let scrub = ScrubOptions { round: ROUND, max_bytes_per_second: u64::MAX };
+    let options = NodeOptions { scrub, clock: clock.clone(), ..options() };
+    NodeEngine::open_on(NODE, Arc::new(disk.clone()), index, options).unwrap()
 }
 
 fn open(disk: &FaultyDisk, index: Arc<MemoryIndex>) -> NodeEngine {
@@ -93,6 +104,8 @@ async fn check(node: &NodeEngine, model: &BTreeMap<u8, u64>) {
     let stat = node.stat().await.unwrap();
     let live: u64 = model.values().map(|n| u64::from(shard(*n).0.len)).sum();
     assert_eq!((stat.shards, stat.live_bytes), (model.len() as u64, live));
+    assert_eq!(node.findings(None, 100).await.unwrap(), []);
+    assert_eq!((stat.corrupt, stat.damaged_stretches), (0, 0));
 }
 
 proptest! {
@@ -102,7 +115,8 @@ proptest! {
         runtime().block_on(async {
             let mut disk = FaultyDisk::new();
             let mut index = Arc::new(MemoryIndex::default());
-            let mut node = open(&disk, index.clone());
+            let clock = Arc::new(FakeClock::default());
+            let mut node = open_scrubbed(&disk, index.clone(), &clock);
             let mut model: BTreeMap<u8, u64> = BTreeMap::new();
             for (n, op) in (1u64..).zip(ops) {
                 match op {
@@ -125,13 +139,15 @@ proptest! {
                         if lose_index {
                             index = Arc::new(MemoryIndex::default());
                         }
-                        node = open(&disk, index.clone());
+                        node = open_scrubbed(&disk, index.clone(), &clock);
                     }
                     Op::Close => {
                         drop(node);
-                        node = open(&disk, index.clone());
+                        node = open_scrubbed(&disk, index.clone(), &clock);
                     }
                 }
+                // A scrub that sees all of it meanwhile accuses nobody.
+                clock.advance(2 * ROUND);
                 check(&node, &model).await;
             }
         });

@@ -20,6 +20,8 @@ pub struct Sample {
 pub struct MeanLatency {
     /// Reads.
     pub read_us: Option<u64>,
+    /// Reads by the scrub.
+    pub scrub_us: Option<u64>,
     /// Writes.
     pub write_us: Option<u64>,
     /// fsyncs.
@@ -32,6 +34,7 @@ impl MeanLatency {
         let figures = Figures::new(history);
         Self {
             read_us: figures.recent(Operation::Read),
+            scrub_us: figures.recent(Operation::Scrub),
             write_us: figures.recent(Operation::Write),
             sync_us: figures.recent(Operation::Sync),
         }
@@ -40,6 +43,7 @@ impl MeanLatency {
     pub(super) fn get(&self, operation: Operation) -> Option<u64> {
         match operation {
             Operation::Read => self.read_us,
+            Operation::Scrub => self.scrub_us,
             Operation::Write => self.write_us,
             Operation::Sync => self.sync_us,
         }
@@ -106,6 +110,7 @@ impl<'a> Figures<'a> {
 fn of(stat: &NodeStat, operation: Operation) -> &OpStat {
     match operation {
         Operation::Read => &stat.io.reads,
+        Operation::Scrub => &stat.io.scrub_reads,
         Operation::Write => &stat.io.writes,
         Operation::Sync => &stat.io.syncs,
     }

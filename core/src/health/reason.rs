@@ -6,8 +6,10 @@ use std::fmt;
 /// What is done to the files of a node's volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Operation {
-    /// Reading.
+    /// Reading for a request.
     Read,
+    /// Reading to verify.
+    Scrub,
     /// Writing.
     Write,
     /// Making what was written durable.
@@ -16,13 +18,14 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Sync];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Scrub, Self::Write, Self::Sync];
 }
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Read => "read",
+            Self::Scrub => "scrub read",
             Self::Write => "write",
             Self::Sync => "fsync",
         })

@@ -184,7 +184,8 @@ fn worsen(stat: &mut NodeStat, what: usize, by: u64) {
         12 => disk.passed = Some(false),
         13 => more(&mut stat.io.reads.latencies.total_us),
         14 => more(&mut stat.io.syncs.latencies.total_us),
-        15 => stat.free_bytes = stat.free_bytes.saturating_sub(by),
+        15 => more(&mut stat.io.scrub_reads.errors),
+        16 => stat.free_bytes = stat.free_bytes.saturating_sub(by),
         _ => stat.writable = false,
     }
 }
@@ -194,8 +195,8 @@ proptest! {
     #[test]
     fn worse_figures_never_give_a_better_score(
         mut samples in prop::collection::vec(sample(), 1..6), sorted: bool,
-        peers in prop::collection::vec((0u64..1 << 30).prop_map(|us| MeanLatency { read_us: Some(us), write_us: None, sync_us: Some(us / 2) }), 0..6),
-        what in 0usize..17, by in prop_oneof![1u64..100, any::<u64>()],
+        peers in prop::collection::vec((0u64..1 << 30).prop_map(|us| MeanLatency { read_us: Some(us), sync_us: Some(us / 2), ..MeanLatency::default() }), 0..6),
+        what in 0usize..18, by in prop_oneof![1u64..100, any::<u64>()],
     ) {
         if sorted {
             samples.sort_by_key(|s| s.at_ms);

@@ -82,8 +82,10 @@ pub struct ScrubStat {
 /// Operations on the files of the volumes since the node was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoStat {
-    /// Reads.
+    /// Reads, but for the scrub's.
     pub reads: OpStat,
+    /// Reads by the scrub, which are of whole shards.
+    pub scrub_reads: OpStat,
     /// Writes, without their fsyncs.
     pub writes: OpStat,
     /// `fdatasync` calls.

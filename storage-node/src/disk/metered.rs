@@ -11,6 +11,7 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub struct IoMeter {
     reads: Meter,
+    scrub_reads: Meter,
     writes: Meter,
     syncs: Meter,
 }
@@ -24,7 +25,7 @@ struct Meter {
 }
 
 impl IoMeter {
-    /// Whether the disk has something to do at the moment.
+    /// Whether the disk has something to do for others than the scrub.
     pub fn is_busy(&self) -> bool {
         [&self.reads, &self.writes, &self.syncs]
             .iter()
@@ -35,6 +36,7 @@ impl IoMeter {
     pub fn snapshot(&self) -> IoStat {
         IoStat {
             reads: self.reads.snapshot(),
+            scrub_reads: self.scrub_reads.snapshot(),
             writes: self.writes.snapshot(),
             syncs: self.syncs.snapshot(),
         }
@@ -69,21 +71,35 @@ impl Meter {
     }
 }
 
+/// For whom a disk reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Requests,
+    Scrub,
+}
+
 /// A disk whose reads, writes and syncs are metered.
 #[derive(Debug)]
 pub struct MeteredDisk {
     disk: Arc<dyn Disk>,
     meter: Arc<IoMeter>,
+    reader: Reader,
 }
 
 impl MeteredDisk {
     /// Meters `disk` from now on.
     pub fn new(disk: Arc<dyn Disk>, meter: Arc<IoMeter>) -> Self {
-        Self { disk, meter }
+        Self { disk, meter, reader: Reader::Requests }
+    }
+
+    /// The same, with reads counted as the scrub's: they are longer, and would hide how long
+    /// requests take.
+    pub fn for_scrub(disk: Arc<dyn Disk>, meter: Arc<IoMeter>) -> Self {
+        Self { disk, meter, reader: Reader::Scrub }
     }
 
     fn metered(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(MeteredFile { file, meter: self.meter.clone() })
+        Arc::new(MeteredFile { file, meter: self.meter.clone(), reader: self.reader })
     }
 }
 
@@ -117,6 +133,7 @@ impl Disk for MeteredDisk {
 struct MeteredFile {
     file: Arc<dyn DiskFile>,
     meter: Arc<IoMeter>,
+    reader: Reader,
 }
 
 impl DiskFile for MeteredFile {
@@ -129,7 +146,11 @@ impl DiskFile for MeteredFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.meter.reads.time(|| self.file.read_at(buf, offset))
+        let meter = match self.reader {
+            Reader::Requests => &self.meter.reads,
+            Reader::Scrub => &self.meter.scrub_reads,
+        };
+        meter.time(|| self.file.read_at(buf, offset))
     }
 
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
@@ -173,5 +194,9 @@ mod tests {
         assert_eq!(seen(&stat.writes), (2, 0, 0));
         assert_eq!(seen(&stat.syncs), (2, 1, 0));
         assert_eq!(seen(&stat.reads), (2, 1, 0));
+        let scrub = MeteredDisk::for_scrub(Arc::new(faulty), meter.clone());
+        assert!(scrub.open("a").unwrap().read_at(&mut [0; 4], 0).is_err());
+        assert_eq!(seen(&meter.snapshot().scrub_reads), (1, 1, 0));
+        assert_eq!(meter.snapshot().reads, stat.reads);
     }
 }

@@ -94,6 +94,8 @@ pub(crate) struct Shared {
     /// When the node was started, in Unix milliseconds.
     pub(crate) started: u64,
     pub(crate) meter: Arc<IoMeter>,
+    /// The same disk, for reads by the scrub.
+    pub(crate) scrub_disk: MeteredDisk,
     pub(crate) findings: Findings,
     pub(crate) scrub: ScrubState,
     pub(crate) disks: Disks,
@@ -171,6 +173,7 @@ impl NodeEngine {
         options: NodeOptions,
     ) -> Result<Self, OpenError> {
         let meter = Arc::new(IoMeter::default());
+        let scrub_disk = MeteredDisk::for_scrub(disk.clone(), meter.clone());
         let disk: Arc<dyn Disk> = Arc::new(MeteredDisk::new(disk, meter.clone()));
         let volumes = VolumeSet::default();
         let Recovered { watermark, active, damaged_stretches } =
@@ -182,6 +185,7 @@ impl NodeEngine {
             started: options.clock.unix_millis(),
             disk,
             meter,
+            scrub_disk,
             volumes,
             index,
             findings,

@@ -84,6 +84,6 @@ fn read_exact(
 }
 
 /// The damage of all shards of a volume that is not there.
-pub(super) fn missing(volume: VolumeNo) -> Damage {
+fn missing(volume: VolumeNo) -> Damage {
     Damage::unreadable(&format_args!("volume {volume} is missing"))
 }

@@ -12,15 +12,16 @@ mod pace;
 pub use pace::ScrubOptions;
 
 use super::Shared;
-use super::read::missing;
 use crate::clock::Stop;
+use crate::disk::{Disk, DiskFile};
 use crate::index::{IndexError, Location};
 use crate::volume::record::{self, Kind, Place};
-use crate::volume::{Flaw, examine};
+use crate::volume::{Flaw, VolumeNo, examine};
 use coffer_core::shard::{Damage, ScrubStat, ShardKey};
 use pace::Pace;
 use serde::{Deserialize, Serialize};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Shards that are taken from the index at a time at most.
@@ -84,7 +85,7 @@ impl ScrubState {
 /// The scrub of a node, until `stop` is raised.
 pub(super) fn run(shared: &Shared, stop: &Stop) {
     let pace = Pace::new(shared.options.clock.monotonic());
-    let mut scrub = Scrub { shared, stop, pace, since_yield: 0 };
+    let mut scrub = Scrub { shared, stop, pace, since_yield: 0, open: None };
     while !stop.is_raised() {
         match scrub.next_few() {
             Ok(true) => {}
@@ -102,6 +103,8 @@ struct Scrub<'a> {
     stop: &'a Stop,
     pace: Pace,
     since_yield: u64,
+    /// The volume that was read last.
+    open: Option<(VolumeNo, Arc<dyn DiskFile>)>,
 }
 
 impl Scrub<'_> {
@@ -138,6 +141,8 @@ impl Scrub<'_> {
             self.shared.scrub.lock().bytes += u64::from(location.info.len);
             self.wait_for(record::head_len(&location.info) as u64 + u64::from(location.info.len));
         }
+        // So that a volume that is removed is not held for longer.
+        self.open = None;
         self.shared.scrub.lock().after = last;
         self.save()?;
         Ok(true)
@@ -160,16 +165,25 @@ impl Scrub<'_> {
         self.shared.index.set_note(NOTE, Some(&value))
     }
 
-    fn verify(&self, key: ShardKey, location: Location) -> Result<(), IndexError> {
+    fn file(&mut self, no: VolumeNo) -> io::Result<Arc<dyn DiskFile>> {
+        match &self.open {
+            Some((open, file)) if *open == no => Ok(file.clone()),
+            _ => {
+                let file = self.shared.scrub_disk.open(&no.file_name())?;
+                self.open = Some((no, file.clone()));
+                Ok(file)
+            }
+        }
+    }
+
+    fn verify(&mut self, key: ShardKey, location: Location) -> Result<(), IndexError> {
         let Shared { node, index, findings, .. } = self.shared;
         let place = Place { node: *node, volume: location.volume(), offset: location.offset };
         let kind = Kind::Shard { key, info: location.info };
-        let damage = match self.shared.volumes.get(location.volume()) {
-            None => Some(missing(location.volume())),
-            Some(file) => match examine(&*file, &place, &kind) {
-                Ok(flaw) => flaw.map(Damage::from),
-                Err(error) => Some(Damage::unreadable(&error)),
-            },
+        let examined = self.file(place.volume).and_then(|file| examine(&*file, &place, &kind));
+        let damage = match examined {
+            Ok(flaw) => flaw.map(Damage::from),
+            Err(error) => Some(Damage::unreadable(&error)),
         };
         match damage {
             Some(damage) => findings.report(&**index, key, location, damage).map(|_| ()),
