@@ -7,12 +7,13 @@ mod common;
 use bytes::Bytes;
 use coffer_core::erasure::Code;
 use coffer_core::ids::{BlobId, NodeId};
-use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardKey, ShardStore};
+use coffer_core::shard::{BlockRange, Damage, ShardError, ShardInfo, ShardKey, ShardStore};
 use coffer_node::quic::Service;
 use coffer_node::service::{NodeClient, serve};
-use coffer_node::{NodeEngine, NodeOptions, OpenError};
+use coffer_node::{NodeEngine, NodeOptions, OpenError, ScrubOptions};
 use common::{NODE, Pki};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +145,45 @@ async fn shards_cross_the_network_and_errors_keep_their_kind() {
     assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
     node.delete(vec![key(5)]).await.unwrap();
     assert_eq!(node.get(key(5), ALL).await, Err(ShardError::NotFound));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rots_on_a_real_disk_is_found_by_the_scrub_and_told_over_the_network() {
+    let (dir, pki) = (tempfile::tempdir().unwrap(), Pki::new());
+    let scrub = ScrubOptions { round: Duration::from_millis(50), max_bytes_per_second: 64 << 20 };
+    let engine = NodeEngine::open(dir.path(), NODE, NodeOptions { scrub, ..options() }).unwrap();
+    for n in 0..3 {
+        let (info, bytes) = shard(n);
+        engine.put(key(n), info, bytes).await.unwrap();
+    }
+    // An empty node looks for something to do only now and then: it has something from the start.
+    drop(engine);
+    let engine = NodeEngine::open(dir.path(), NODE, NodeOptions { scrub, ..options() }).unwrap();
+    let service = serve(Arc::new(engine), &pki.tls("node"), anywhere()).unwrap();
+    let client = NodeClient::new(&pki.tls("gateway")).unwrap();
+    let node = client.node(NODE, &service.local_addr().to_string());
+    // The first block of shard 1: behind the volume's header, shard 0, and its own header.
+    let head = 96 + 4 * 32;
+    let at = 64 + (head + u64::from(shard(0).0.len)).next_multiple_of(8) + head + 5;
+    let volume = dir.path().join("volumes/vol-00000001.cfv");
+    let volume = std::fs::OpenOptions::new().write(true).open(volume).unwrap();
+    volume.write_all_at(b"rot", at).unwrap();
+    let found = async {
+        loop {
+            match &node.findings(None, 10).await.unwrap()[..] {
+                [] => tokio::time::sleep(Duration::from_millis(20)).await,
+                findings => return findings.to_vec(),
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(30), found).await.expect("not found");
+    assert_eq!((found.len(), found[0].key), (1, key(1)));
+    assert_eq!(found[0].damage, Damage::BadBlock { block: 0 });
+    assert_eq!(node.findings(Some(found[0].id), 10).await.unwrap(), []);
+    let stat = node.stat().await.unwrap();
+    assert_eq!((stat.findings, stat.corrupt, stat.shards), (1, 1, 3));
+    assert!(stat.scrub.began.is_some() && stat.io.scrub_reads.latencies.count() > 0);
     service.stop().await;
 }
 
