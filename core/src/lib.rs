@@ -13,6 +13,7 @@
 //! | [`erasure`] | how k data shards gain m parity shards and are rebuilt |
 //! | [`placement`] | which nodes hold a chunk's shards |
 //! | [`manifest`] | what is recorded of an object |
+//! | [`repair`] | which shards are missing or misplaced, where they are to go, and what comes first |
 //! | [`shard`], [`wire`] | what a storage node offers, and how that is said over QUIC |
 //! | [`health`] | how well a node and its disks are, by the figures that it gives |
 //! | [`catalog`] | buckets, objects, uploads: a state machine over an ordered key-value store |
@@ -40,6 +41,7 @@ pub mod layout;
 pub mod manifest;
 pub mod placement;
 pub mod random;
+pub mod repair;
 pub mod seal;
 pub mod shard;
 #[cfg(any(test, feature = "testing"))]

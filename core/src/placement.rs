@@ -4,13 +4,16 @@
 //! rates", 1998; the weighting by `-w / ln(h)` is Resch's, "New hashing algorithms for data
 //! storage", SNIA SDC 2015): every node scores every chunk, and the best scores win. A node that
 //! joins or leaves only moves the shards that it wins or held. Shards are spread over nodes first,
-//! then over failure domains.
+//! then over failure domains, the widest first.
 //!
 //! The outcome is recorded in the manifest, so that reads never guess.
 
 use crate::erasure::Code;
 use crate::ids::{BlobId, NodeId};
 use serde::{Deserialize, Serialize};
+
+/// The most names in the path of a failure domain.
+pub const MAX_LEVELS: usize = 4;
 
 /// A storage node in the cluster map.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,7 +25,9 @@ pub struct NodeEntry {
     /// Where its shard service listens: `host:port`. Empty for a node in this process.
     #[serde(default)]
     pub address: String,
-    /// Nodes in the same domain (host, rack, zone) may fail together. By default each is alone.
+    /// Nodes in the same failure domain may fail together. A path from the widest domain to the
+    /// narrowest, `zone/rack/host`, of at most [`MAX_LEVELS`] names; one name will do. By default
+    /// each node is alone.
     #[serde(default)]
     pub domain: String,
     /// Its share of the data, relative to the others; usually its capacity in TB.
@@ -51,8 +56,35 @@ fn one() -> f64 {
 }
 
 impl NodeEntry {
-    fn domain(&self) -> &str {
-        if self.domain.is_empty() { &self.name } else { &self.domain }
+    /// The names of its failure domain, the widest first.
+    fn levels(&self) -> impl Iterator<Item = &str> {
+        let (path, alone) = match self.domain.as_str() {
+            "" => (None, Some(self.name.as_str())),
+            path => (Some(path.split('/')), None),
+        };
+        path.into_iter().flatten().chain(alone)
+    }
+
+    /// How many levels of failure domains it shares with another node.
+    fn shares(&self, other: &Self) -> usize {
+        let both = self.levels().zip(other.levels());
+        both.take_while(|(a, b)| a == b).take(MAX_LEVELS).count()
+    }
+}
+
+/// How close together shards are: pairs of them on the same node, and then in the same failure
+/// domain, the widest first. Less is better.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Crowding {
+    on_node: usize,
+    in_domain: [usize; MAX_LEVELS],
+}
+
+impl Crowding {
+    /// Counts one more shard, on `node`, beside one on `other`.
+    fn add(&mut self, node: &NodeEntry, other: &NodeEntry) {
+        self.on_node += usize::from(node.id == other.id);
+        self.in_domain[..node.shares(other)].iter_mut().for_each(|level| *level += 1);
     }
 }
 
@@ -77,7 +109,7 @@ pub struct TooFewNodes {
 
 impl ClusterMap {
     /// Checks what was read from configuration: at least one node, ids and names unique, weights
-    /// positive.
+    /// positive, failure domains of few names.
     ///
     /// # Errors
     /// A sentence that names the node and the field.
@@ -88,6 +120,12 @@ impl ClusterMap {
         for (i, n) in self.nodes.iter().enumerate() {
             if !(n.weight > 0.0 && n.weight.is_finite()) {
                 return Err(format!("node {}: weight {} is not positive", n.name, n.weight));
+            }
+            if n.levels().count() > MAX_LEVELS || n.levels().any(str::is_empty) {
+                return Err(format!(
+                    "node {}: domain {:?} is not one to {MAX_LEVELS} names with a / between them",
+                    n.name, n.domain
+                ));
             }
             if self.nodes[..i].iter().any(|o| o.id == n.id || o.name == n.name) {
                 return Err(format!("node {} ({}) is listed twice", n.name, n.id));
@@ -155,7 +193,7 @@ impl ClusterMap {
         let ranked = self.ranked(blob, chunk);
         let mut holders = vec![None; code.n()];
         for i in 0..holders.len() {
-            holders[i] = pick(&ranked, &holders, usize::MAX, |_| true);
+            holders[i] = self.pick(&ranked, &holders, usize::MAX, |_| true);
         }
         // Shards whose home is down move; the others stay where they belong.
         let moving: Vec<usize> =
@@ -164,7 +202,7 @@ impl ClusterMap {
             holders[*i] = None;
         }
         for i in moving {
-            holders[i] = pick(&ranked, &holders, code.m(), &usable);
+            holders[i] = self.pick(&ranked, &holders, code.m(), &usable);
         }
         holders.into_iter().collect::<Option<Vec<_>>>().ok_or(too_few)
     }
@@ -179,7 +217,17 @@ impl ClusterMap {
         holders: &[Option<NodeId>],
         usable: impl Fn(NodeId) -> bool,
     ) -> Option<NodeId> {
-        pick(&self.ranked(blob, chunk), holders, code.m(), usable)
+        self.pick(&self.ranked(blob, chunk), holders, code.m(), usable)
+    }
+
+    /// How close together the shards of a chunk are. Nodes that the map does not know don't count.
+    pub fn crowding(&self, holders: &[Option<NodeId>]) -> Crowding {
+        let held: Vec<&NodeEntry> = holders.iter().flatten().filter_map(|h| self.get(*h)).collect();
+        let mut crowding = Crowding::default();
+        for (i, node) in held.iter().enumerate() {
+            held[..i].iter().for_each(|other| crowding.add(node, other));
+        }
+        crowding
     }
 
     /// The nodes that are to hold shards, by falling score for this chunk.
@@ -190,29 +238,30 @@ impl ClusterMap {
         scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.id.cmp(&b.1.id)));
         scored.into_iter().map(|(_, n)| n).collect()
     }
-}
 
-/// Picks the usable node with the fewest shards so far (but less than `most`), then the one whose
-/// domain has the fewest, then the best ranked.
-fn pick(
-    ranked: &[&NodeEntry],
-    holders: &[Option<NodeId>],
-    most: usize,
-    usable: impl Fn(NodeId) -> bool,
-) -> Option<NodeId> {
-    let held = || holders.iter().flatten();
-    let domain_of = |id: &NodeId| ranked.iter().find(|n| n.id == *id).map(|n| n.domain());
-    ranked
-        .iter()
-        .filter(|n| usable(n.id))
-        .map(|n| {
-            let on_node = held().filter(|h| **h == n.id).count();
-            let in_domain = held().filter(|h| domain_of(h) == Some(n.domain())).count();
-            (on_node, in_domain, n.id)
-        })
-        .filter(|(on_node, ..)| *on_node < most)
-        .min_by_key(|(on_node, in_domain, _)| (*on_node, *in_domain))
-        .map(|(.., id)| id)
+    /// Picks the usable node with the fewest shards so far (but less than `most`), then the one
+    /// whose widest failure domain has the fewest, then the next narrower one, then the best ranked.
+    fn pick(
+        &self,
+        ranked: &[&NodeEntry],
+        holders: &[Option<NodeId>],
+        most: usize,
+        usable: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        let held: Vec<&NodeEntry> = holders.iter().flatten().filter_map(|h| self.get(*h)).collect();
+        let crowding = |node: &NodeEntry| {
+            let mut crowding = Crowding::default();
+            held.iter().for_each(|other| crowding.add(node, other));
+            crowding
+        };
+        ranked
+            .iter()
+            .filter(|n| usable(n.id))
+            .map(|n| (crowding(n), n.id))
+            .filter(|(crowding, _)| crowding.on_node < most)
+            .min_by_key(|(crowding, _)| *crowding)
+            .map(|(_, id)| id)
+    }
 }
 
 fn score(node: &NodeEntry, blob: BlobId, chunk: u32) -> f64 {
@@ -296,12 +345,39 @@ mod tests {
             ("c", 1.0),
             ("c", 1.0),
         ]);
-        let domain: HashMap<NodeId, &str> = map.nodes.iter().map(|n| (n.id, n.domain())).collect();
+        let domain: HashMap<NodeId, &str> =
+            map.nodes.iter().map(|n| (n.id, n.domain.as_str())).collect();
         for n in 0..200 {
             let placed = map.place(blob(n), 7, Code::DEFAULT, 4, |_| true).unwrap();
             for d in ["a", "b", "c"] {
                 assert_eq!(placed.iter().filter(|id| domain[id] == d).count(), 2);
             }
+        }
+    }
+
+    #[test]
+    fn shards_spread_over_zones_then_racks_then_hosts() {
+        // Two zones of two racks; the first rack has two hosts of two nodes each.
+        let paths = ["a/1/x", "a/1/x", "a/1/y", "a/1/y", "a/2/z", "a/2/z", "b/3", "b/3", "b/4"];
+        let map = map(&paths.map(|path| (path, 1.0)));
+        assert_eq!(map.check(), Ok(()));
+        for n in 0..200 {
+            let placed = map.place(blob(n), 0, Code::DEFAULT, 4, |_| true).unwrap();
+            let on = |prefix: &str| {
+                let within = |id: &&NodeId| map.get(**id).unwrap().domain.starts_with(prefix);
+                placed.iter().filter(within).count()
+            };
+            assert_eq!((on("a/"), on("b/")), (3, 3));
+            assert!(on("a/1") >= 1 && on("a/2") >= 1);
+            assert!(on("a/1/x") <= 1 && on("a/1/y") <= 1, "another host of the rack is free");
+        }
+    }
+
+    #[test]
+    fn domains_that_are_no_paths_are_refused() {
+        for domain in ["a//b", "/a", "a/", "a/b/c/d/e"] {
+            let error = map(&[(domain, 1.0)]).check().unwrap_err();
+            assert!(error.contains("node-0") && error.contains("domain"), "{error}");
         }
     }
 

@@ -1,0 +1,15 @@
+//! Repair and rebalance: what a chunk lacks, what stands in the wrong place, and what comes first.
+//!
+//! A pure function of the manifest, the cluster map and what is known of the nodes; whoever acts on
+//! it reads, writes and tells the catalog (`Relocate`), and asks again.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`plan`] | the steps that a chunk needs |
+//! | [`verdict`] | whether a shard that is found on a node is needed there |
+
+pub mod plan;
+pub mod verdict;
+
+pub use plan::{ChunkPlan, Situation, Standing, Step, Urgency};
+pub use verdict::{Verdict, judge};
