@@ -15,9 +15,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // s3s logs expected signatures at debug and every 404 as an error: it is kept silent.
+    // s3s logs expected signatures at debug and every 404 as an error, openraft every message that
+    // a peer does not answer: they are kept silent. What matters of them is logged where it is used.
     let filter = std::env::var("COFFER_LOG").unwrap_or_else(|_| "info,coffer::access=warn".into());
-    let filter = tracing_subscriber::EnvFilter::new(format!("{filter},s3s=off"));
+    let filter = tracing_subscriber::EnvFilter::new(format!("{filter},s3s=off,openraft=off"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match run(args.command) {
         Ok(()) => ExitCode::SUCCESS,

@@ -255,14 +255,14 @@ async fn open_catalog(
 ) -> Result<CatalogHandle, StartError> {
     let path = paths.catalog();
     for _ in 0..20 {
-        match CatalogHandle::open(&path, master) {
+        match CatalogHandle::open(&path, master).await {
             Err(CatalogError::Kv(error)) if error.to_string().contains("lock") => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             outcome => return outcome.map_err(|source| StartError::Catalog { path, source }),
         }
     }
-    CatalogHandle::open(&path, master).map_err(|source| StartError::Catalog { path, source })
+    CatalogHandle::open(&path, master).await.map_err(|source| StartError::Catalog { path, source })
 }
 
 /// An address that a client on this machine can use: not "any".

@@ -8,7 +8,7 @@ use coffer_core::ids::{BucketName, NodeId};
 use coffer_gateway::catalog::raft::network::{
     MAX_MESSAGE, PeerError, PeerLink, PeerRequest, PeerResponse, PeerService,
 };
-use coffer_gateway::catalog::raft::types::{Answers, GatewayId, Group, Peer};
+use coffer_gateway::catalog::raft::types::{Answers, Encoded, GatewayId, Group, Peer};
 use coffer_gateway::peer::{self, ALPN, PeerClient};
 use coffer_gateway::setup::ca::Authority;
 use coffer_node::quic::{Dialer, MutualTls, Service};
@@ -106,7 +106,7 @@ const COMMAND: usize = 66;
 fn group(bytes: usize) -> PeerRequest {
     let bucket = BucketName::new("b".repeat(63)).unwrap();
     let command = Command::DeleteBucket { bucket, at_ms: 0 };
-    PeerRequest::Propose(Group(vec![command; bytes.div_ceil(COMMAND)]))
+    PeerRequest::Propose(Group(vec![Encoded::new(&command).unwrap(); bytes.div_ceil(COMMAND)]))
 }
 
 fn answers(response: Result<PeerResponse, PeerError>) -> usize {

@@ -36,11 +36,17 @@ pub enum Table {
     Condemned,
     /// nothing → [`crate::placement::ClusterMap`]
     Cluster,
+    /// (one row) → how far the replicated log has been applied to the other tables
+    Applied,
+    /// index → an entry of the replicated log
+    Log,
+    /// name → what a member of the replicated log must remember
+    Member,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Buckets,
         Self::Objects,
         Self::Versions,
@@ -54,6 +60,9 @@ impl Table {
         Self::Owed,
         Self::Condemned,
         Self::Cluster,
+        Self::Applied,
+        Self::Log,
+        Self::Member,
     ];
 
     /// The table's name on disk.
@@ -72,6 +81,9 @@ impl Table {
             Self::Owed => "owed",
             Self::Condemned => "condemned",
             Self::Cluster => "cluster",
+            Self::Applied => "applied",
+            Self::Log => "log",
+            Self::Member => "member",
         }
     }
 }

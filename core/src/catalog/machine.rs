@@ -14,6 +14,7 @@ use crate::placement::ClusterMap;
 const PAGE: usize = 512;
 
 /// The catalog over a store. Commands must be applied one at a time; queries may run beside them.
+/// A command commits one batch at most.
 #[derive(Debug, Clone)]
 pub struct Machine<K> {
     pub(super) kv: K,
@@ -172,12 +173,7 @@ impl<K: Kv> Machine<K> {
                 None => break,
             }
         }
-        txn.commit()?;
-        let row = bucket.as_str().as_bytes().to_vec();
-        let mut batch = Batch::default();
-        batch.remove(Table::Usage, row.clone());
-        batch.remove(Table::Buckets, row);
-        self.done(batch)
+        txn.commit_without_bucket().map(|()| Outcome::Done)
     }
 }
 

@@ -113,6 +113,14 @@ impl<K: Kv> Transaction<'_, K> {
         self.put(Table::Garbage, id.to_key(), &GarbageRecord::Data(manifest))
     }
 
+    /// Commits all changes, and the bucket is no more.
+    pub(super) fn commit_without_bucket(mut self) -> Result<(), CatalogError> {
+        let row = self.bucket.as_str().as_bytes().to_vec();
+        self.remove(Table::Usage, row.clone());
+        self.remove(Table::Buckets, row);
+        Ok(self.machine.kv.commit(self.batch)?)
+    }
+
     /// Commits all changes.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
-//! The catalog on disk: sled below, sealed values, one writer that commits in groups.
+//! The catalog of a cluster's gateways: one state machine, fed by a replicated log.
 //!
-//! * [`sled_kv`]: the store;
-//! * [`raft`]: what gateways replicate it by;
-//! * [`handle`]: the single writer and consistent reads beside it.
+//! * [`handle`]: the door for the rest of the gateway;
+//! * [`raft`]: the log, replicated among the gateways;
+//! * [`store`]: the log and the state on disk.
 
 pub mod handle;
 pub mod raft;
-pub mod sled_kv;
+pub mod store;
 
 pub use handle::CatalogHandle;
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,8 @@ impl Default for GcConfig {
     }
 }
 
-/// Collects garbage until the returned task is aborted or dropped by the runtime.
+/// Collects garbage, while this gateway leads the catalog, until the returned task is aborted or
+/// dropped by the runtime.
 pub fn spawn(
     engine: Arc<Engine>,
     catalog: CatalogHandle,
@@ -45,6 +46,9 @@ pub fn spawn(
         let grace = u64::try_from(config.grace.as_millis()).unwrap_or(u64::MAX);
         loop {
             tokio::time::sleep(config.interval).await;
+            if !catalog.leads() {
+                continue;
+            }
             let before = now_ms().saturating_sub(grace);
             match collect(&engine, &catalog, before).await {
                 Ok(0) => {}

@@ -35,7 +35,8 @@ pub struct LifecycleConfig {
 /// has rounds at all.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// Works until the returned task is aborted or dropped by the runtime.
+/// Works, while this gateway leads the catalog, until the returned task is aborted or dropped by the
+/// runtime.
 pub fn spawn(
     catalog: CatalogHandle,
     config: LifecycleConfig,
@@ -45,6 +46,10 @@ pub fn spawn(
         let day_ms = u64::try_from(config.day.as_millis()).unwrap_or(u64::MAX);
         tokio::time::sleep(config.interval.min(FIRST)).await;
         loop {
+            if !catalog.leads() {
+                tokio::time::sleep(config.interval.min(FIRST)).await;
+                continue;
+            }
             match run_once(&catalog, Clock { now_ms: now_ms(), day_ms }, config.pace).await {
                 Ok(done) if done.changes() == 0 => tracing::debug!(?done, "lifecycle round"),
                 Ok(done) => tracing::info!(

@@ -65,7 +65,8 @@ impl CofferS3 {
         key: &ObjectKey,
         upload: UploadId,
     ) -> S3Result<UploadRecord> {
-        self.catalog.read(Scope::Hidden, |c| c.upload(bucket, key, upload)).await.map_err(to_s3)
+        let scope = Scope::Object(bucket, key);
+        self.catalog.read(scope, |c| c.upload(bucket, key, upload)).await.map_err(to_s3)
     }
 
     pub(super) async fn put_part(

@@ -5,16 +5,21 @@ use coffer_core::bucket::{BucketSettings, Lifecycle, ObjectLock, TagLimit, Tags,
 use coffer_core::catalog::kv::Rows;
 use coffer_core::catalog::records::{BucketRecord, Encryption, Lock, ObjectRecord, VersionState};
 use coffer_core::catalog::{
-    Batch, Command, Kv, KvError, Machine, MemoryKv, Outcome, Table, VersionEntry, VersionQuery,
+    Batch, Command, Kv, KvError, Machine, Outcome, SealedKv, Table, VersionEntry, VersionQuery,
 };
 use coffer_core::erasure::Code;
 use coffer_core::ids::{BucketName, ObjectKey, VersionId};
 use coffer_core::manifest::{ETag, Manifest, ObjectHeaders};
+use coffer_core::random::SeededRandom;
+use coffer_core::seal::Key;
 use coffer_gateway::catalog::CatalogHandle;
+use coffer_gateway::catalog::handle::envelope;
+use coffer_gateway::catalog::raft::options::Options;
+use coffer_gateway::catalog::store::{self, MemoryTrees, Trees as _, Work};
 use coffer_gateway::lifecycle::{Done, Pace, run_once};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// A day in these tests, in ms.
@@ -56,17 +61,52 @@ pub(crate) fn noncurrent(days: u32, keep_newest: Option<u32>) -> Rule {
 /// bucket's record, by which it makes sure that the rules are still in force.
 #[derive(Default)]
 pub(crate) struct Interrupted {
-    inner: Arc<MemoryKv>,
+    trees: MemoryTrees,
+    state: OnceLock<Arc<dyn Kv>>,
     looks: AtomicUsize,
     pub(crate) then: Mutex<Vec<Command>>,
 }
 
+impl Interrupted {
+    fn inner(&self) -> &Arc<dyn Kv> {
+        self.state.get_or_init(|| self.trees.open("state").unwrap())
+    }
+
+    /// The state machine, past the log.
+    fn machine(&self) -> Machine<SealedKv<Arc<dyn Kv>>> {
+        let random = Arc::new(SeededRandom::new(7));
+        Machine::new(SealedKv::new(self.inner().clone(), envelope(&master()), random))
+    }
+}
+
+/// The trees of a catalog whose state is interrupted.
+struct Trees(Arc<Interrupted>);
+
+impl store::Trees for Trees {
+    fn open(&self, name: &str) -> Result<Arc<dyn Kv>, KvError> {
+        match name {
+            "log" => self.0.trees.open(name),
+            _ => Ok(self.0.clone()),
+        }
+    }
+    fn names(&self) -> Result<Vec<String>, KvError> {
+        Ok(vec![])
+    }
+    fn remove(&self, name: &str) -> Result<(), KvError> {
+        self.0.trees.remove(name)
+    }
+}
+
+fn master() -> Key {
+    Key::from_bytes([7; 32])
+}
+
 impl Kv for Interrupted {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        let value = self.inner.get(table, key);
+        let value = self.inner().get(table, key);
         let between = table == Table::Buckets && self.looks.fetch_add(1, Ordering::SeqCst) == 1;
         if between {
-            let machine = Machine::new(self.inner.clone());
+            let machine = self.machine();
             for command in self.then.lock().unwrap().drain(..) {
                 machine.apply(command).unwrap();
             }
@@ -74,13 +114,13 @@ impl Kv for Interrupted {
         value
     }
     fn scan(&self, table: Table, from: &[u8], until: &[u8], n: usize) -> Result<Rows, KvError> {
-        self.inner.scan(table, from, until, n)
+        self.inner().scan(table, from, until, n)
     }
     fn commit(&self, batch: Batch) -> Result<(), KvError> {
-        self.inner.commit(batch)
+        self.inner().commit(batch)
     }
     fn sync(&self) -> Result<(), KvError> {
-        self.inner.sync()
+        self.inner().sync()
     }
 }
 
@@ -94,7 +134,9 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) async fn new(versioning: Versioning, rules: Vec<Rule>) -> Self {
         let kv = Arc::new(Interrupted::default());
-        let catalog = CatalogHandle::start(kv.clone()).unwrap();
+        let options = Options { work: Work::Inline, ..Options::alone() };
+        let trees = Arc::new(Trees(kv.clone()));
+        let catalog = CatalogHandle::start(trees, &master(), options).await.unwrap();
         let settings = BucketSettings {
             versioning,
             object_lock: Some(ObjectLock::default()),
@@ -182,7 +224,7 @@ impl Store {
 
     /// All versions as key, time, and an asterisk for the newest or a dagger for a delete marker.
     pub(crate) fn versions(&self) -> Vec<String> {
-        let machine = Machine::new(self.kv.inner.clone());
+        let machine = self.kv.machine();
         let query = VersionQuery { limit: 1000, ..VersionQuery::default() };
         let page = machine.list_versions(&bucket(), &query).unwrap();
         let line = |entry| {

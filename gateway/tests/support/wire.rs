@@ -121,7 +121,7 @@ impl Answer {
 
 /// A catalog in which there are the buckets `data` and `data2`.
 async fn catalog(path: &Path) -> CatalogHandle {
-    let catalog = CatalogHandle::open(path, &Key::from_bytes([7; 32])).unwrap();
+    let catalog = CatalogHandle::open(path, &Key::from_bytes([7; 32])).await.unwrap();
     for bucket in ["data", "data2"] {
         let record = BucketRecord {
             created_ms: 0,

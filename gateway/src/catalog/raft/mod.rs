@@ -1,9 +1,25 @@
-//! The catalog's replicated log.
+//! The catalog's replicated log: raft, by openraft, among the gateways of a cluster.
 //!
-//! * [`types`]: its members and entries;
-//! * [`snapshot`]: snapshots as pages of rows;
-//! * [`network`]: what gateways say to each other.
+//! | module | what |
+//! |---|---|
+//! | [`types`] | its members and entries |
+//! | [`options`] | who a member is, and its times |
+//! | [`network`] | what gateways say to each other |
+//! | [`link`] | raft's own messages, sent |
+//! | [`service`] | all messages, answered |
+//! | [`leader`] | who leads |
+//! | [`commit`] | commands gather to groups, and groups are committed |
+//! | [`reads`] | reads of what is current, on any gateway |
+//! | [`members`] | members come and go |
+//! | [`snapshot`] | snapshots as pages of rows |
 
+pub mod commit;
+pub mod leader;
+pub mod link;
+pub mod members;
 pub mod network;
+pub mod options;
+pub mod reads;
+pub mod service;
 pub mod snapshot;
 pub mod types;

@@ -4,6 +4,7 @@
 //! Requests and responses are encoded with postcard. A request is one message and so is its answer;
 //! each is at most [`MAX_MESSAGE`] bytes long.
 
+use super::members::{Member, MemberChange};
 use super::snapshot::Page;
 use super::types::{Answers, GatewayId, Group, LogId, Peer, SnapshotMeta, Types, Vote};
 use async_trait::async_trait;
@@ -34,6 +35,10 @@ pub enum PeerRequest {
     Propose(Group),
     /// To the leader: up to where must the log be applied to read what is current?
     ReadIndex,
+    /// To the leader: who are the members, and how far are they?
+    ListMembers,
+    /// To the leader: change the members.
+    Members(MemberChange),
 }
 
 /// A piece of a snapshot. Each is answered before the next is sent.
@@ -59,6 +64,10 @@ pub enum PeerResponse {
     Proposed(Answers),
     /// To [`PeerRequest::ReadIndex`].
     ReadIndex(Option<LogId>),
+    /// To [`PeerRequest::ListMembers`].
+    Members(Vec<Member>),
+    /// To [`PeerRequest::Members`]: it was done.
+    Changed,
     /// This gateway does not lead. Nothing was done.
     NotLeader {
         /// Who does, as far as it knows.

@@ -1,6 +1,8 @@
 //! Snapshots of the catalog, as pages of rows.
 
-use coffer_core::catalog::{KvError, Table};
+use crate::catalog::store::export::Export;
+use crate::catalog::store::state::Staged;
+use coffer_core::catalog::Table;
 use serde::{Deserialize, Serialize};
 
 /// A row as it stands on disk: its value is sealed for its table and key under the catalog's key,
@@ -22,11 +24,10 @@ pub struct Page {
     pub rows: Vec<Row>,
 }
 
-/// A snapshot that is read page by page.
-pub trait Pages: Send {
-    /// The next page; `None` after the last.
-    ///
-    /// # Errors
-    /// [`KvError`] when the store can't be read, or the snapshot had to be given up.
-    fn next(&mut self) -> Result<Option<Page>, KvError>;
+/// A snapshot, at its source or where it has arrived.
+pub enum SnapshotData {
+    /// Rows of this gateway, to be read page by page.
+    Source(Export),
+    /// Rows of another gateway, in a tree of their own.
+    Arrived(Staged),
 }

@@ -1,27 +1,30 @@
-//! [`Kv`] on sled.
+//! [`Trees`] on sled.
 //!
-//! All tables share one sled tree, told apart by the first byte of the key, so that a batch over
-//! several tables is one atomic sled batch. What [`Kv::sync`] has returned for is on disk: sled's
-//! `flush` writes its log buffers and fsyncs.
+//! The tables of a [`Kv`] share one sled tree, told apart by the first byte of the key, so that a
+//! batch over several tables is one atomic sled batch. What [`Kv::sync`] has returned for is on disk:
+//! sled's `flush` writes its log buffers and fsyncs. All trees share one such log.
 
+use super::trees::Trees;
 use coffer_core::catalog::kv::Rows;
 use coffer_core::catalog::{Batch, Kv, KvError, Table};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The memory that sled may use for its page cache, in bytes.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A catalog store in a directory.
+/// A directory of trees.
 #[derive(Debug, Clone)]
-pub struct SledKv {
+pub struct SledTrees {
     db: sled::Db,
 }
 
-impl SledKv {
-    /// Opens the store in `dir`, making it if need be.
+impl SledTrees {
+    /// Opens the trees in `dir`, making it if need be.
     ///
     /// # Errors
-    /// When the directory can't be used, or another process has it open.
+    /// When the directory can't be used, another process has it open, or it holds a catalog of
+    /// before there was a log.
     pub fn open(dir: &Path) -> Result<Self, KvError> {
         let db = sled::Config::new()
             .path(dir)
@@ -29,8 +32,37 @@ impl SledKv {
             .flush_every_ms(None)
             .open()
             .map_err(|e| KvError::Io(format!("can't open {}: {e}", dir.display())))?;
+        if !db.is_empty() {
+            return Err(KvError::Io(format!(
+                "{} holds a catalog of an earlier format, which this version can't read",
+                dir.display()
+            )));
+        }
         Ok(Self { db })
     }
+}
+
+impl Trees for SledTrees {
+    fn open(&self, name: &str) -> Result<Arc<dyn Kv>, KvError> {
+        let tree = self.db.open_tree(name).map_err(io)?;
+        Ok(Arc::new(SledKv { db: self.db.clone(), tree }))
+    }
+
+    fn names(&self) -> Result<Vec<String>, KvError> {
+        let names = self.db.tree_names();
+        Ok(names.iter().filter_map(|n| std::str::from_utf8(n).ok()).map(Into::into).collect())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), KvError> {
+        self.db.drop_tree(name).map(|_| ()).map_err(io)
+    }
+}
+
+/// A tree of a [`SledTrees`].
+#[derive(Debug, Clone)]
+struct SledKv {
+    db: sled::Db,
+    tree: sled::Tree,
 }
 
 /// The byte that a table's keys begin with. Part of the disk format: never change one.
@@ -49,6 +81,9 @@ const fn tag(table: Table) -> u8 {
         Table::Owed => b'W',
         Table::Condemned => b'X',
         Table::Cluster => b'C',
+        Table::Applied => b'A',
+        Table::Log => b'L',
+        Table::Member => b'R',
     }
 }
 
@@ -65,14 +100,14 @@ fn io(error: sled::Error) -> KvError {
 
 impl Kv for SledKv {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        Ok(self.db.get(row_key(table, key)).map_err(io)?.map(|v| v.to_vec()))
+        Ok(self.tree.get(row_key(table, key)).map_err(io)?.map(|v| v.to_vec()))
     }
 
     fn scan(&self, table: Table, from: &[u8], until: &[u8], limit: usize) -> Result<Rows, KvError> {
         if from >= until {
             return Ok(Vec::new());
         }
-        self.db
+        self.tree
             .range(row_key(table, from)..row_key(table, until))
             .take(limit)
             .map(|row| {
@@ -90,7 +125,7 @@ impl Kv for SledKv {
                 None => rows.remove(row_key(table, &key)),
             }
         }
-        self.db.apply_batch(rows).map_err(io)
+        self.tree.apply_batch(rows).map_err(io)
     }
 
     fn sync(&self) -> Result<(), KvError> {
@@ -103,9 +138,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_do_not_run_into_each_other_and_survive_reopening() {
+    fn tables_and_trees_do_not_run_into_each_other_and_survive_reopening() {
         let dir = tempfile::tempdir().unwrap();
-        let kv = SledKv::open(dir.path()).unwrap();
+        let trees = SledTrees::open(dir.path()).unwrap();
+        let (kv, other) = (trees.open("a").unwrap(), trees.open("b").unwrap());
         let mut batch = Batch::default();
         for table in Table::ALL {
             batch.put(table, vec![0xFF], table.name().into());
@@ -113,8 +149,10 @@ mod tests {
         }
         kv.commit(batch).unwrap();
         kv.sync().unwrap();
-        drop(kv);
-        let kv = SledKv::open(dir.path()).unwrap();
+        assert!(other.scan(Table::Objects, &[], &[0xFF, 0xFF], 10).unwrap().is_empty());
+        drop((kv, other, trees));
+        let trees = SledTrees::open(dir.path()).unwrap();
+        let kv = trees.open("a").unwrap();
         for table in Table::ALL {
             let rows = kv.scan(table, &[], &[0xFF, 0xFF], 10).unwrap();
             let name = table.name().as_bytes().to_vec();

@@ -1,0 +1,180 @@
+//! Commands gather to groups, and groups are committed.
+//!
+//! While a group is on its way, the next one gathers: one sync of the log serves all of it. What a
+//! gateway that does not lead sends to the leader gathers twice, here and there.
+
+use super::network::PeerResponse;
+use super::types::{Answers, Encoded, GatewayId, Group, Types};
+use coffer_core::catalog::{CatalogError, Outcome};
+use futures::future::BoxFuture;
+use openraft::Raft;
+use openraft::error::{ClientWriteError, RaftError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Requests that may wait; beyond it, callers wait.
+const QUEUE: usize = 1024;
+/// Commands, and their bytes, in one group at most.
+const GROUP: usize = 256;
+const GROUP_BYTES: usize = 4 << 20;
+/// How long the outcome of a group is waited for.
+pub const ANSWER: Duration = Duration::from_secs(10);
+
+/// Why there is no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undone {
+    /// Nothing was done: another gateway leads, or none.
+    #[error("this gateway does not lead the catalog")]
+    NotLeader(Option<GatewayId>),
+    /// Nothing was done.
+    #[error("{0}")]
+    NotSent(String),
+    /// It was tried, and may have been done or may yet be.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl From<Result<Answers, Undone>> for PeerResponse {
+    fn from(outcome: Result<Answers, Undone>) -> Self {
+        match outcome {
+            Ok(answers) => Self::Proposed(answers),
+            Err(Undone::NotLeader(leader)) => Self::NotLeader { leader },
+            Err(Undone::NotSent(why)) => Self::Refused(why),
+            Err(Undone::Unknown(why)) => Self::Unknown(why),
+        }
+    }
+}
+
+/// Commands of one caller.
+struct Waiting {
+    commands: Group,
+    deadline: Instant,
+    reply: oneshot::Sender<Result<Answers, Undone>>,
+}
+
+/// Where commands gather; clones share it. It ends with the last of them.
+#[derive(Clone)]
+pub struct Committer {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Committer {
+    /// Commits through this gateway's member of the raft, if that leads.
+    pub fn local(raft: Raft<Types>) -> Self {
+        Self::new(move |group| {
+            let raft = raft.clone();
+            Box::pin(async move { propose(&raft, group).await })
+        })
+    }
+
+    /// Commits by `send`, one group at a time.
+    pub fn new(
+        send: impl Fn(Group) -> BoxFuture<'static, Result<Answers, Undone>> + Send + Sync + 'static,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(gather(waiting, send));
+        Self { queue }
+    }
+
+    /// Commits some commands. They are sent by `deadline`, or not at all.
+    ///
+    /// # Errors
+    /// [`Undone`].
+    pub async fn commit_by(&self, commands: Group, deadline: Instant) -> Result<Answers, Undone> {
+        let stopped = || Undone::NotSent("the gateway is stopping".into());
+        let (reply, answer) = oneshot::channel();
+        match timeout_at(deadline, self.queue.send(Waiting { commands, deadline, reply })).await {
+            Ok(sent) => sent.map_err(|_| stopped())?,
+            Err(_) => return Err(Undone::NotSent("too many commands are waiting".into())),
+        }
+        answer.await.unwrap_or_else(|_| Err(Undone::Unknown("the gateway is stopping".into())))
+    }
+
+    /// Commits some commands, which are sent within [`ANSWER`] or not at all.
+    ///
+    /// # Errors
+    /// [`Undone`].
+    pub async fn commit(&self, commands: Group) -> Result<Answers, Undone> {
+        self.commit_by(commands, Instant::now() + ANSWER).await
+    }
+
+    /// Commits one command.
+    ///
+    /// # Errors
+    /// [`Undone`].
+    pub async fn commit_one(
+        &self,
+        command: Encoded,
+        deadline: Instant,
+    ) -> Result<Result<Outcome, CatalogError>, Undone> {
+        let mut answers = self.commit_by(Group(vec![command]), deadline).await?;
+        answers.0.pop().ok_or_else(|| Undone::Unknown("an answer is missing".into()))
+    }
+}
+
+async fn gather(
+    mut queue: mpsc::Receiver<Waiting>,
+    send: impl Fn(Group) -> BoxFuture<'static, Result<Answers, Undone>>,
+) {
+    let mut next: Option<Waiting> = None;
+    loop {
+        let Some(first) = (match next.take() {
+            Some(waiting) => Some(waiting),
+            None => queue.recv().await,
+        }) else {
+            return;
+        };
+        let mut group = Group::default();
+        let mut replies = Vec::new();
+        let mut bytes = 0;
+        let mut candidate = Some(first);
+        while let Some(waiting) = candidate {
+            if waiting.deadline <= Instant::now() {
+                let late = "it waited too long for those before it";
+                let _ = waiting.reply.send(Err(Undone::NotSent(late.into())));
+            } else if group.0.is_empty()
+                || (group.0.len() + waiting.commands.0.len() <= GROUP
+                    && bytes + waiting.commands.size() <= GROUP_BYTES)
+            {
+                bytes += waiting.commands.size();
+                replies.push((waiting.commands.0.len(), waiting.reply));
+                group.0.extend(waiting.commands.0);
+            } else {
+                next = Some(waiting);
+                break;
+            }
+            candidate = queue.try_recv().ok();
+        }
+        if !group.0.is_empty() {
+            share(send(group).await, replies);
+        }
+    }
+}
+
+/// Gives each caller its part of the answers.
+fn share(
+    outcome: Result<Answers, Undone>,
+    replies: Vec<(usize, oneshot::Sender<Result<Answers, Undone>>)>,
+) {
+    let mut answers = outcome.map(|answers| answers.0.into_iter());
+    for (count, reply) in replies {
+        // Whoever asked may have gone; it is done all the same.
+        let _ = reply.send(match &mut answers {
+            Ok(answers) => Ok(Answers(answers.by_ref().take(count).collect())),
+            Err(undone) => Err(undone.clone()),
+        });
+    }
+}
+
+async fn propose(raft: &Raft<Types>, group: Group) -> Result<Answers, Undone> {
+    match timeout(ANSWER, raft.client_write(group)).await {
+        Ok(Ok(response)) => Ok(response.data),
+        // Said before it is appended, or when another leader has overwritten it.
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
+            Err(Undone::NotLeader(to.leader_id))
+        }
+        Ok(Err(error)) => Err(Undone::Unknown(error.to_string())),
+        Err(_) => Err(Undone::Unknown(format!("too few gateways answered within {ANSWER:?}"))),
+    }
+}

@@ -1,0 +1,30 @@
+//! Where a gateway keeps its part of the catalog: the replicated log in one tree, the state that
+//! the log has made in another.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`trees`] | the trees below, and in which threads they are worked on |
+//! | [`sled`] | trees on disk |
+//! | [`memory`] | trees in memory, which lose in a crash what was not synced |
+//! | [`log`] | the log of commands |
+//! | [`state`] | the state, and the switch to that of a snapshot |
+//! | [`export`] | reading all rows as of one moment while they go on changing |
+//! | [`machine`] | the log's commands applied to the state, each once |
+//!
+//! Only the log is synced before a command is answered. The state stores with each command's changes
+//! how far it has come, and is synced before that part of the log goes.
+
+pub mod export;
+pub mod log;
+pub mod machine;
+pub mod memory;
+pub mod sled;
+pub mod state;
+pub mod trees;
+
+pub use log::LogStore;
+pub use machine::StateMachine;
+pub use memory::MemoryTrees;
+pub use sled::SledTrees;
+pub use state::States;
+pub use trees::{Trees, Work};
