@@ -11,6 +11,7 @@
 use crate::erasure::Code;
 use crate::ids::{BlobId, NodeId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The most names in the path of a failure domain.
 pub const MAX_LEVELS: usize = 4;
@@ -262,6 +263,16 @@ impl ClusterMap {
             .min_by_key(|(crowding, _)| *crowding)
             .map(|(_, id)| id)
     }
+}
+
+/// Whether enough shards of a chunk are durable for the write to be acknowledged: a write quorum,
+/// on at least `min_nodes` different nodes as far as a quorum can be on so many.
+///
+/// `placed` has for each shard the node that has confirmed it.
+pub fn quorum_met(code: Code, placed: &[Option<NodeId>], min_nodes: usize) -> bool {
+    let quorum = code.write_quorum();
+    let spread = placed.iter().flatten().collect::<BTreeSet<_>>().len();
+    placed.iter().flatten().count() >= quorum && spread >= min_nodes.min(quorum)
 }
 
 fn score(node: &NodeEntry, blob: BlobId, chunk: u32) -> f64 {

@@ -5,11 +5,12 @@ use super::write::WriteError;
 use bytes::Bytes;
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::layout::ChunkShape;
+use coffer_core::placement::quorum_met;
 use coffer_core::seal::stream::ChunkPosition;
 use coffer_core::shard::{MAX_BATCH, ShardError, ShardKey};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -95,8 +96,7 @@ impl Engine {
         let placed: Placed =
             holders.iter().zip(&stored).map(|(h, stored)| h.filter(|_| *stored)).collect();
         let done = placed.iter().flatten().count();
-        let spread = placed.iter().flatten().collect::<BTreeSet<_>>().len();
-        if done >= code.write_quorum() && spread >= job.min_nodes.min(code.write_quorum()) {
+        if quorum_met(code, &placed, job.min_nodes) {
             if done < code.n() {
                 tracing::warn!(blob = %job.blob, chunk = job.position.chunk, stored = done, of = code.n(), "chunk stored with reduced redundancy");
             }
