@@ -6,10 +6,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`plan`] | the steps that a chunk needs |
+//! | [`leftover`] | what a repair that was cut off has left behind |
 //! | [`verdict`] | whether a shard that is found on a node is needed there |
 
+pub mod leftover;
 pub mod plan;
 pub mod verdict;
 
+pub use leftover::overtake;
 pub use plan::{ChunkPlan, Situation, Standing, Step, Urgency};
 pub use verdict::{Verdict, judge};
