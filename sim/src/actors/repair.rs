@@ -1,0 +1,121 @@
+//! What is missing is rebuilt, what is misplaced is moved: planned by `core::repair`, and told to
+//! the catalog on condition that all is still as it was seen.
+
+use super::Submitted;
+use super::get::gather;
+use crate::executor::{Ctx, Inbox};
+use crate::mutation::Mutation;
+use crate::node::{Answer, Request, Why};
+use coffer_core::catalog::Command;
+use coffer_core::ids::{BlobId, NodeId};
+use coffer_core::manifest::{Move, Part};
+use coffer_core::placement::ClusterMap;
+use coffer_core::repair::{ChunkPlan, Situation, Standing, Step, overtake};
+use coffer_core::shard::{BlockRange, ShardKey};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What nodes have, and whether it is sound; nodes that do not answer are not in it.
+type Seen = BTreeMap<NodeId, BTreeMap<ShardKey, bool>>;
+
+/// One round over all blobs.
+pub async fn round(ctx: &Ctx) {
+    let Some(map) = ctx.map() else { return };
+    let mut seen = Seen::new();
+    for node in map.nodes.iter().map(|n| n.id) {
+        if let Answer::Names(names) = ctx.call(node, Request::List).await {
+            seen.insert(node, names.into_iter().collect());
+        }
+    }
+    // By what the catalog says after the nodes were asked: what is missing was not just moved there.
+    let Ok(blobs) = ctx.catalog().blobs(None, usize::MAX) else { return };
+    for (blob, _) in blobs.into_iter().filter(|(_, owner)| owner.is_live()) {
+        repair(ctx, blob, &map, &seen).await;
+    }
+}
+
+async fn repair(ctx: &Ctx, blob: BlobId, map: &ClusterMap, seen: &Seen) {
+    let Some(part) = ctx.catalog().blob_part(blob).ok().flatten().map(|(_, part)| part) else {
+        return;
+    };
+    let standing = |id| if seen.contains_key(&id) { Standing::Up } else { Standing::Away };
+    let is_bad = |id, key| {
+        let key = ctx.with(|w| w.name(key));
+        seen.get(&id).is_some_and(|names| names.get(&key) != Some(&true))
+    };
+    let situation = Situation { map, standing: &standing, is_bad: &is_bad };
+    let Some(chunk) = part.chunk(0) else { return };
+    if let Some(plan) = situation.plan(chunk).filter(ChunkPlan::is_readable) {
+        carry_out(ctx, &part, &situation.sources(chunk), plan.steps).await;
+    }
+}
+
+/// A shard that a repair has written, and never told the catalog, becomes a dead name.
+pub async fn overtake_leftover(ctx: &Ctx, left: ShardKey) {
+    let part = ctx.catalog().blob_part(left.blob).ok().flatten().map(|(_, part)| part);
+    let Some(part) = part else { return };
+    let Some(chunk) = part.chunk(left.chunk) else { return };
+    if let Some(step) = overtake(chunk, left) {
+        let sources: Vec<u8> = chunk.placed().map(|(_, key)| key.index).collect();
+        carry_out(ctx, &part, &sources, vec![step]).await;
+    }
+}
+
+async fn carry_out(ctx: &Ctx, part: &Part, sources: &[u8], steps: Vec<Step>) {
+    let Some(chunk) = part.chunk(0) else { return };
+    let shape = chunk.chunk.shape;
+    let run = BlockRange { first: 0, count: shape.shard_info().blocks() };
+    let first: Vec<u8> = sources.iter().copied().take(shape.code().k()).collect();
+    let Some(mut shards) = gather(ctx, chunk, &first, run).await else { return };
+    if ctx.with(|w| w.coder.rebuild_all(shape.code(), &mut shards)).is_err() {
+        return;
+    }
+    let inbox: Inbox<(Option<Move>, Answer)> = Inbox::new(ctx);
+    let asked = steps.len();
+    for step in steps {
+        let (index, node, step) = match step {
+            Step::Rewrite { index, node } => (index, node, None),
+            Step::Rebuild(step) | Step::Copy(step) => (step.index, step.to, Some(step)),
+        };
+        let mut key = chunk.key(index);
+        key.generation = step.and_then(|s| s.next()).unwrap_or(key.generation);
+        let Some(bytes) = shards[usize::from(index)].clone() else { continue };
+        let request = Request::Put(key, shape.shard_info(), Rc::from(bytes));
+        ctx.ask(node, request, step, &inbox);
+    }
+    let mut moves = Vec::new();
+    for _ in 0..asked {
+        match inbox.next(super::SHARD_TIMEOUT).await {
+            Some((Some(step), Answer::Done)) => moves.push(step),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    if !moves.is_empty() {
+        relocate(ctx, part, moves).await;
+    }
+}
+
+async fn relocate(ctx: &Ctx, part: &Part, moves: Vec<Move>) {
+    let old = moves.iter().filter_map(|m| Some((m.from?, part.chunk(0)?.key(m.index))));
+    let old: Vec<(NodeId, ShardKey)> = old.collect();
+    if ctx.with(|w| w.has(Mutation::MoveDeletesFirst)) {
+        delete(ctx, old).await;
+    }
+    let (garbage, at_ms) = (ctx.with(|w| w.id()), ctx.clock());
+    let command = Command::Relocate { blob: part.blob, moves: moves.clone(), garbage, at_ms };
+    let refused = matches!(ctx.submit(command).await, Submitted::Applied(_, Err(_)));
+    if refused && ctx.with(|w| w.has(Mutation::LoserCleansUp)) {
+        let new = moves.iter().filter_map(|m| {
+            let key = part.chunk(0)?.key(m.index);
+            Some((m.to, ShardKey { generation: m.next()?, ..key }))
+        });
+        delete(ctx, new.collect()).await;
+    }
+}
+
+async fn delete(ctx: &Ctx, shards: Vec<(NodeId, ShardKey)>) {
+    for (node, key) in shards {
+        ctx.call(node, Request::Delete(vec![key], Why::GivenUp)).await;
+    }
+}
