@@ -8,6 +8,7 @@
 //! | [`engine`] | writing and reading parts: chunks, sealing, shards, quorums |
 //! | [`catalog`] | the catalog's store on disk and its single writer |
 //! | [`peer`] | how gateways reach each other |
+//! | [`membership`] | this gateway among the others: founding, joining, coming back |
 //! | [`lifecycle`] | the worker that does what the buckets' lifecycle rules say |
 //! | [`setup`] | first start: keys, certificates, configuration |
 //! | [`run`] | putting it all together: one gateway, or a whole cluster in one process |
@@ -27,6 +28,7 @@ pub mod catalog;
 pub mod engine;
 pub mod http;
 pub mod lifecycle;
+pub mod membership;
 pub mod peer;
 pub mod run;
 pub mod s3;

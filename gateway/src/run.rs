@@ -1,6 +1,10 @@
 //! Putting it all together: one gateway before remote nodes, or a whole cluster in one process.
 //! Both are the same code; only the doors to the nodes differ.
 
+mod embedded;
+
+pub use embedded::{Embedded, EmbeddedOptions};
+
 use crate::auth::access::Access;
 use crate::auth::keys::AccessKey;
 use crate::auth::{KeyRing, Tokens};
@@ -18,6 +22,7 @@ use crate::http::health::{Health, Problem};
 use crate::http::tls::ServerTls;
 use crate::http::{Server, Sockets};
 use crate::lifecycle::{self, LifecycleConfig, Pace};
+use crate::membership::Membership;
 use crate::s3::{CofferS3, Settings, now_ms};
 use crate::setup::config::{self, GatewayConfig};
 use crate::setup::files::{self, FileError};
@@ -26,9 +31,9 @@ use coffer_core::catalog::CatalogError;
 use coffer_core::ids::NodeId;
 use coffer_core::placement::ClusterMap;
 use coffer_core::shard::ShardStore;
+use coffer_node::OpenError;
 use coffer_node::quic::{MutualTls, TlsError};
 use coffer_node::service::NodeClient;
-use coffer_node::{NodeEngine, NodeOptions, OpenError};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use std::collections::HashMap;
@@ -66,6 +71,16 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The address for other gateways can't be listened on.
+    #[error(
+        "can't listen for other gateways on {listen} (UDP; peer_listen in gateway.toml): {source}"
+    )]
+    ListenPeers {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A file has no use for what it says.
     #[error("{0}")]
     Config(String),
@@ -76,6 +91,7 @@ pub enum StartError {
 pub struct Gateway {
     server: Server,
     workers: Vec<JoinHandle<()>>,
+    membership: Membership,
     paths: GatewayDir,
     address: SocketAddr,
     endpoint: String,
@@ -122,7 +138,8 @@ impl Gateway {
             .map_err(|why| FileError::invalid(&token_path, why))?;
         let tokens = Arc::new(tokens);
         let master = paths.master_key()?;
-        let catalog = open_catalog(&paths, &master).await?;
+        let membership = Membership::open(&paths, &settings, &master).await?;
+        let catalog = membership.catalog().clone();
         let nodes = NodeSet::new(map, stores).map_err(StartError::Config)?;
         let engine_config = EngineConfig {
             memory_bytes: settings.memory_mib.saturating_mul(1024 * 1024),
@@ -149,7 +166,7 @@ impl Gateway {
         let address = sockets.address();
         let tls = ServerTls::load(&paths.file("gateway.pem"), &paths.file("gateway.key"))?;
         let limits = Limits { requests: settings.max_requests, ..Limits::default() };
-        let health = readiness(engine.clone(), code.k());
+        let health = readiness(engine.clone(), catalog.clone(), code.k());
         let cross_origin = CrossOrigin::new(catalog.clone());
         let port = address.port();
         let (service, forms) = (service.build(), Forms::new(keys));
@@ -173,7 +190,7 @@ impl Gateway {
         let mut endpoints = settings.endpoints();
         endpoints[0].clone_from(&endpoint);
         init::write_client_profile(&paths, &endpoints, &settings.region)?;
-        Ok(Self { server, workers, paths, address, endpoint, root })
+        Ok(Self { server, workers, membership, paths, address, endpoint, root })
     }
 
     /// Where it listens.
@@ -214,6 +231,7 @@ impl Gateway {
             // Its end is waited for: until then it holds the engine and the catalog.
             let _ = worker.await;
         }
+        self.membership.stop().await;
     }
 }
 
@@ -229,40 +247,29 @@ fn protocol_limits() -> S3Config {
     config
 }
 
-/// A gateway is ready while as many nodes answer as it takes to read.
-fn readiness(engine: Arc<Engine>, needed: usize) -> Health {
+/// A gateway is ready while as many nodes answer as it takes to read, and it can know what is
+/// current in the catalog.
+fn readiness(engine: Arc<Engine>, catalog: CatalogHandle, needed: usize) -> Health {
     const PATIENCE: Duration = Duration::from_secs(2);
     Health::new(move || {
-        let engine = engine.clone();
+        let (engine, catalog) = (engine.clone(), catalog.clone());
         Box::pin(async move {
             let nodes = engine.nodes();
             let answers = nodes.map().nodes.iter().map(|node| async {
                 let Ok(store) = nodes.store(node.id) else { return false };
                 tokio::time::timeout(PATIENCE, store.stat()).await.is_ok_and(|a| a.is_ok())
             });
-            let up = futures::future::join_all(answers).await.into_iter().filter(|a| *a).count();
-            let problem: Problem = (up < needed).then_some("too few storage nodes answer");
+            let answers = futures::future::join_all(answers);
+            let current = tokio::time::timeout(PATIENCE, catalog.current());
+            let (answers, current) = tokio::join!(answers, current);
+            let up = answers.into_iter().filter(|a| *a).count();
+            let problem: Problem = match current {
+                Ok(Ok(())) => (up < needed).then_some("too few storage nodes answer"),
+                _ => Some("the catalog is not available"),
+            };
             problem
         })
     })
-}
-
-/// sled gives its lock up a moment after its last user is gone: a gateway that is restarted in the
-/// same process, or right after a kill, may have to wait for it.
-async fn open_catalog(
-    paths: &GatewayDir,
-    master: &coffer_core::seal::Key,
-) -> Result<CatalogHandle, StartError> {
-    let path = paths.catalog();
-    for _ in 0..20 {
-        match CatalogHandle::open(&path, master).await {
-            Err(CatalogError::Kv(error)) if error.to_string().contains("lock") => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            outcome => return outcome.map_err(|source| StartError::Catalog { path, source }),
-        }
-    }
-    CatalogHandle::open(&path, master).await.map_err(|source| StartError::Catalog { path, source })
 }
 
 /// An address that a client on this machine can use: not "any".
@@ -271,72 +278,5 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         SocketAddr::V4(a) if a.ip().is_unspecified() => ([127, 0, 0, 1], a.port()).into(),
         SocketAddr::V6(a) if a.ip().is_unspecified() => ([127, 0, 0, 1], a.port()).into(),
         other => other,
-    }
-}
-
-/// How an embedded cluster is started.
-#[derive(Debug, Clone)]
-pub struct EmbeddedOptions {
-    /// Where S3 is served; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Storage nodes, when the cluster is made; later starts keep their number.
-    pub nodes: usize,
-}
-
-impl Default for EmbeddedOptions {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), nodes: 6 }
-    }
-}
-
-/// A gateway and its storage nodes in one process, under one directory.
-#[derive(Debug)]
-pub struct Embedded {
-    gateway: Gateway,
-    nodes: Vec<Arc<NodeEngine>>,
-}
-
-impl Embedded {
-    /// Starts the cluster in `dir`, making it on the first start.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn start(dir: &Path, options: EmbeddedOptions) -> Result<Self, StartError> {
-        let first = GatewayConfig::new(options.listen);
-        let nodes = options.nodes;
-        let paths =
-            init::init_gateway(dir, &first, || init::new_nodes(std::iter::repeat_n(None, nodes)))?;
-        let map = config::load_cluster(&paths.file("cluster.json"))?;
-        let mut nodes = Vec::new();
-        for entry in &map.nodes {
-            let dir = dir.join(&entry.name);
-            nodes.push(Arc::new(NodeEngine::open(&dir, entry.id, NodeOptions::default())?));
-        }
-        let store = |node: &Arc<NodeEngine>| (node.node(), node.clone() as Arc<dyn ShardStore>);
-        let stores = nodes.iter().map(store).collect();
-        let gateway = Gateway::start(paths, map, stores, Some(options.listen)).await?;
-        Ok(Self { gateway, nodes })
-    }
-
-    /// Stops the cluster. The directory can be used again when this returns.
-    pub async fn stop(self) {
-        self.gateway.stop().await;
-        // Requests that were cut off let go of the nodes a moment later.
-        for _ in 0..100 {
-            if self.nodes.iter().all(|n| Arc::strong_count(n) == 1) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        // Dropping a node waits for its writer.
-        let _ = tokio::task::spawn_blocking(move || drop(self.nodes)).await;
-    }
-}
-
-impl std::ops::Deref for Embedded {
-    type Target = Gateway;
-
-    fn deref(&self) -> &Gateway {
-        &self.gateway
     }
 }

@@ -90,6 +90,76 @@ async fn a_gateway_that_is_killed_takes_nothing_back() {
     }
 }
 
+/// Clients of all three gateways: half of them stay with theirs whatever happens, half go to the
+/// next one when theirs does not answer.
+fn spread(cluster: &Processes) -> [Signed; 6] {
+    // Over TCP a killed gateway is noticed at once.
+    [0, 1, 2, 3, 4, 5].map(|n| {
+        Signed::over(match n % 2 {
+            0 => cluster.client_of(n / 2, Http3::Never),
+            _ => cluster.client_from(n / 2, Http3::Never),
+        })
+    })
+}
+
+/// What happens to the leader in the middle of a round.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Killed,
+    /// It stands still for longer than it takes the others to choose another.
+    Stopped,
+}
+
+async fn three_gateways_answer_as_one(fate: Fate) {
+    let mut dice = Dice::new();
+    let mut cluster = Processes::with_gateways(3).await;
+    let clients = spread(&cluster);
+    for number in 0..rounds(4) {
+        let leader = cluster.leader().await;
+        let round = Round::start(number, &clients[0]).await;
+        let running: Vec<_> = clients
+            .iter()
+            .zip(0..)
+            .map(|(s3, i)| tokio::spawn(round.clone().run(i, s3.clone(), dice.fork())))
+            .collect();
+        let moment = dice.below(u64::from(OPERATIONS) * clients.len() as u64 * 3 / 4);
+        while round.asked() < moment {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        match fate {
+            Fate::Killed => {
+                cluster.kill_gateway_number(leader);
+                tokio::time::sleep(Duration::from_millis(dice.below(2000))).await;
+                cluster.spawn_gateway(leader);
+            }
+            Fate::Stopped => {
+                cluster.pause_gateway(leader, true);
+                tokio::time::sleep(Duration::from_millis(1500 + dice.below(2500))).await;
+                cluster.pause_gateway(leader, false);
+            }
+        }
+        for client in running {
+            client.await.unwrap();
+        }
+        // What is there afterwards must fit, too, whoever is asked.
+        for gateway in 0..3 {
+            cluster.until_ready(gateway).await;
+            round.look(&Signed::over(cluster.client_of(gateway, Http3::Never))).await;
+        }
+        judge(round);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_gateways_answer_as_one_though_their_leader_is_killed() {
+    three_gateways_answer_as_one(Fate::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stood_still_tells_nothing_stale() {
+    three_gateways_answer_as_one(Fate::Stopped).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_just_written_is_read_and_listed_by_everyone() {
     let dir = tempfile::tempdir().unwrap();

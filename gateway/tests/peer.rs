@@ -100,7 +100,7 @@ fn anywhere() -> SocketAddr {
 }
 
 /// Bytes of one command in [`group`].
-const COMMAND: usize = 66;
+const COMMAND: usize = 68;
 
 /// Commands of at least `bytes` bytes together.
 fn group(bytes: usize) -> PeerRequest {

@@ -3,13 +3,13 @@
 use super::raft::commit::{ANSWER, Committer, Undone};
 use super::raft::leader::{Leader, Place, leads};
 use super::raft::link::Links;
-use super::raft::members::{self, Member, MemberChange};
+use super::raft::members::{self, Member, MemberChange, MemberStatus};
 use super::raft::network::{PeerError, PeerRequest, PeerResponse};
 use super::raft::options::Options;
 use super::raft::reads::Reads;
 use super::raft::service::RaftService;
 use super::raft::snapshot::SnapshotData;
-use super::raft::types::{Answers, Encoded, Group, LogId, SnapshotMeta, Types};
+use super::raft::types::{Answers, Encoded, GatewayId, Group, LogId, Peer, SnapshotMeta, Types};
 use super::store::export::Export;
 pub use super::store::state::Catalog;
 use super::store::{LogStore, SledTrees, StateMachine, States, Trees};
@@ -26,6 +26,9 @@ use tokio::time::Instant;
 
 /// The pause before a leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a gateway may take to say how it is.
+const STATUS: Duration = Duration::from_secs(2);
 
 /// A handle on the catalog; clones share it. When the last one is gone, this gateway's member of the
 /// raft stops.
@@ -183,6 +186,14 @@ impl CatalogHandle {
         query(&self.states.catalog())
     }
 
+    /// Waits until all that was answered to anyone before is seen here.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unavailable`] when it can't be known what is current.
+    pub async fn current(&self) -> Result<(), CatalogError> {
+        self.reads.current().await
+    }
+
     /// Lists something in a bucket, away from the threads that serve connections.
     ///
     /// # Errors
@@ -239,13 +250,32 @@ impl CatalogHandle {
         let asked = match self.leader.find(Instant::now()).await {
             Ok(Place::There(id, peer)) => {
                 let request = PeerRequest::ListMembers;
-                self.leader.link().call(id, &peer, request, Duration::from_secs(2)).await.ok()
+                self.leader.link().call(id, &peer, request, STATUS).await.ok()
             }
             Ok(Place::Here) | Err(_) => None,
         };
         match asked {
             Some(PeerResponse::Members(members)) => members,
             _ => members::members(&self.raft.metrics().borrow()),
+        }
+    }
+
+    /// What the gateway `id` at `peer` says of itself.
+    ///
+    /// # Errors
+    /// [`PeerError`] when it does not answer.
+    pub async fn status(&self, id: GatewayId, peer: &Peer) -> Result<MemberStatus, PeerError> {
+        let metrics = self.raft.metrics().borrow().clone();
+        if id == metrics.id {
+            return Ok(members::status(&metrics));
+        }
+        match self.leader.link().call(id, peer, PeerRequest::Status, STATUS).await? {
+            PeerResponse::Status(status) => Ok(status),
+            PeerResponse::Refused(why) => Err(PeerError::NoAnswer { peer: peer.name.clone(), why }),
+            _ => {
+                let why = "it answers out of turn".into();
+                Err(PeerError::NoAnswer { peer: peer.name.clone(), why })
+            }
         }
     }
 

@@ -100,6 +100,7 @@ impl CofferS3 {
                 return Err(s3(S3ErrorCode::InvalidArgument, message));
             }
         };
+        self.catalog.current().await.map_err(to_s3)?;
         let mut buckets = self.catalog.read(Scope::Hidden, |c| c.buckets()).await.map_err(to_s3)?;
         buckets.retain(|(name, record)| {
             name.as_str().starts_with(&prefix)

@@ -131,9 +131,9 @@ impl CofferS3 {
         customer: Option<&CustomerKey>,
     ) -> S3Result<CompleteMultipartUploadOutput> {
         let requested = requested_parts(input.multipart_upload.as_ref())?;
-        let find = self
-            .catalog
-            .read(Scope::Hidden, |c| Ok((c.upload(bucket, key, upload)?, c.parts(upload)?)));
+        let scope = Scope::Object(bucket, key);
+        let find =
+            self.catalog.read(scope, |c| Ok((c.upload(bucket, key, upload)?, c.parts(upload)?)));
         let (begun, uploaded) = find.await.map_err(to_s3)?;
         // As in S3, the client's key is needed only where there are checksums.
         if customer.is_some() || begun.checksum.is_some() {

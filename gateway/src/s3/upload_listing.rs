@@ -92,7 +92,7 @@ impl CofferS3 {
         let after = part_marker(marker)?;
         let (record, mut parts, opened) = self
             .catalog
-            .read(Scope::Hidden, |c| {
+            .read(Scope::Object(&bucket, &key), |c| {
                 let record = c.upload(&bucket, &key, upload)?;
                 let parts = c.list_parts(upload, after, limit + 1)?;
                 Ok((record, parts, c.bucket(&bucket)?))

@@ -1,7 +1,7 @@
 //! `gateway.toml` and `cluster.json`.
 
 use super::files::{self, FileError};
-use super::gateways::InitialGateway;
+use super::gateways::GatewayEntry;
 use crate::catalog::raft::types::GatewayId;
 use crate::http::host::{DomainError, Domains};
 use coffer_core::erasure::Code;
@@ -59,7 +59,7 @@ pub struct GatewayConfig {
     /// The gateways that the cluster begins with, this one among them. Later ones are added while
     /// the cluster serves, and are not listed here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gateways: Vec<InitialGateway>,
+    pub gateways: Vec<GatewayEntry>,
 }
 
 fn default_region() -> String {

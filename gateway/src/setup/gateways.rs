@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// A gateway, as `gateway.toml` lists it.
+/// A gateway, as files list it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct InitialGateway {
+pub struct GatewayEntry {
     /// Its number, for life.
     pub id: GatewayId,
     /// What people call it.
@@ -41,7 +41,21 @@ impl GatewayConfig {
         match (self.peer_listen, self.gateways.is_empty()) {
             (None, _) => Beginning::Alone,
             (Some(_), true) => Beginning::Waits,
-            (Some(_), false) => Beginning::Together(self.gateways.iter().map(member).collect()),
+            (Some(_), false) => {
+                Beginning::Together(self.gateways.iter().map(GatewayEntry::member).collect())
+            }
+        }
+    }
+
+    /// Where this gateway is to be found.
+    pub fn own(&self) -> Peer {
+        match self.gateways.iter().find(|gateway| gateway.id == self.id) {
+            Some(listed) => listed.member().1,
+            None => Peer {
+                name: format!("gateway-{}", self.id),
+                address: self.peer_listen.map(|a| a.to_string()).unwrap_or_default(),
+                endpoint: self.endpoint_at(self.listen),
+            },
         }
     }
 
@@ -59,7 +73,8 @@ impl GatewayConfig {
         if self.peer_listen.is_none() {
             return Err("peer_listen: it is missing, but there are other gateways".into());
         }
-        let members: BTreeMap<GatewayId, Peer> = self.gateways.iter().map(member).collect();
+        let members: BTreeMap<GatewayId, Peer> =
+            self.gateways.iter().map(GatewayEntry::member).collect();
         if members.len() < self.gateways.len() {
             return Err("gateways: two have the same id".into());
         }
@@ -70,9 +85,18 @@ impl GatewayConfig {
     }
 }
 
-fn member(gateway: &InitialGateway) -> (GatewayId, Peer) {
-    let InitialGateway { id, name, peer, endpoint } = gateway.clone();
-    (id, Peer { name, address: peer, endpoint })
+impl GatewayEntry {
+    /// The entry of a member of the catalog's raft.
+    pub fn new(id: GatewayId, peer: &Peer) -> Self {
+        let Peer { name, address, endpoint } = peer.clone();
+        Self { id, name, peer: address, endpoint }
+    }
+
+    /// The member of the catalog's raft.
+    pub fn member(&self) -> (GatewayId, Peer) {
+        let Self { id, name, peer, endpoint } = self.clone();
+        (id, Peer { name, address: peer, endpoint })
+    }
 }
 
 /// Where a gateway of several is to serve.
@@ -133,17 +157,17 @@ fn copy_shared(from: &GatewayDir, to: &Path) -> Result<(), FileError> {
 
 /// The configuration of each gateway of a new cluster, like `first` but for where it serves.
 pub fn configurations(first: &GatewayConfig, addresses: &[GatewayAddress]) -> Vec<GatewayConfig> {
-    let gateways: Vec<InitialGateway> = (1..)
+    let gateways: Vec<GatewayEntry> = (1..)
         .map(GatewayId)
         .zip(addresses)
-        .map(|(id, address)| InitialGateway {
+        .map(|(id, address)| GatewayEntry {
             id,
             name: format!("gateway-{id}"),
             peer: address.peer.to_string(),
             endpoint: first.endpoint_at(address.listen),
         })
         .collect();
-    let own = |(gateway, address): (&InitialGateway, &GatewayAddress)| GatewayConfig {
+    let own = |(gateway, address): (&GatewayEntry, &GatewayAddress)| GatewayConfig {
         id: gateway.id,
         listen: address.listen,
         peer_listen: Some(address.peer),

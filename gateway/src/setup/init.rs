@@ -12,6 +12,7 @@
 //!   gateway.pem, .key      this gateway's certificate
 //!   client.toml            a profile for `coffer --config`, written anew at every start
 //!   catalog/               buckets and objects
+//!   members.json           the gateways, where there are several
 //! DIR/node-1/ ...
 //!   node.toml, ca.pem, node.pem, node.key, and the node's volumes
 //! ```
@@ -39,6 +40,11 @@ impl GatewayDir {
     /// The directory `path`.
     pub fn new(path: &Path) -> Self {
         Self(path.to_owned())
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// A file in it.

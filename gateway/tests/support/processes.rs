@@ -1,4 +1,4 @@
-//! A cluster of real processes: a gateway and six storage nodes, to be killed and restarted.
+//! A cluster of real processes: gateways and six storage nodes, to be killed and restarted.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,38 +11,75 @@ use std::time::{Duration, Instant};
 /// How long a process may take until it serves, and a request until it counts as hung.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Seven processes and their load are enough for one machine: tests take turns.
+/// So many processes and their load are enough for one machine: tests take turns.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// The processes, in one directory.
+/// The processes, in one directory. Gateways are counted from 0 here.
 pub(crate) struct Processes {
     _turn: tokio::sync::MutexGuard<'static, ()>,
     pub(crate) dir: tempfile::TempDir,
     nodes: Vec<Option<Child>>,
-    gateway: Option<Child>,
+    gateways: Vec<Gateway>,
+}
+
+/// A gateway's directory, and its process while it runs.
+struct Gateway {
+    dir: PathBuf,
+    child: Option<Child>,
 }
 
 impl Processes {
-    /// Makes and starts a cluster.
+    /// Makes and starts a cluster with one gateway.
     pub(crate) async fn start() -> Self {
+        Self::with_gateways(1).await
+    }
+
+    /// Makes and starts a cluster.
+    pub(crate) async fn with_gateways(count: usize) -> Self {
         let turn = TURN.lock().await;
         let dir = tempfile::tempdir().unwrap();
-        let ports = free_ports(7);
+        let ports = free_ports(6 + 2 * count);
+        let (nodes, gateways) = ports.split_at(6);
         let mut init = Command::new(binary("coffer-gateway"));
         init.arg("init").arg("--data").arg(dir.path());
-        init.arg("--listen").arg(format!("127.0.0.1:{}", ports[6]));
-        for port in &ports[..6] {
+        for port in nodes {
             init.arg("--node-address").arg(format!("127.0.0.1:{port}"));
+        }
+        match gateways {
+            [listen, _] => drop(init.arg("--listen").arg(format!("127.0.0.1:{listen}"))),
+            several => several.chunks(2).for_each(|ports| {
+                init.arg("--gateway-address").arg(address_pair(ports));
+            }),
         }
         let made = init.stdout(Stdio::null()).status().unwrap();
         assert!(made.success(), "coffer-gateway init failed");
-        let nodes = (0..6).map(|_| None).collect();
-        let mut cluster = Self { _turn: turn, dir, nodes, gateway: None };
+        let name = |n| if count == 1 { "gateway".to_owned() } else { format!("gateway-{}", n + 1) };
+        let gateways = (0..count).map(|n| Gateway { dir: dir.path().join(name(n)), child: None });
+        let (gateways, nodes) = (gateways.collect(), (0..6).map(|_| None).collect());
+        let mut cluster = Self { _turn: turn, dir, nodes, gateways };
         for node in 0..6 {
             cluster.start_node(node);
         }
-        cluster.start_gateway().await;
+        for gateway in 0..count {
+            cluster.spawn_gateway(gateway);
+        }
+        for gateway in 0..count {
+            cluster.until_ready(gateway).await;
+        }
         cluster
+    }
+
+    /// Makes and starts one more gateway, which waits to be added. Returns its place here.
+    pub(crate) fn another_gateway(&mut self, id: u64) -> usize {
+        let dir = self.dir.path().join(format!("gateway-{id}"));
+        let mut init = Command::new(binary("coffer-gateway"));
+        init.arg("init-gateway").arg("--from").arg(&self.gateways[0].dir);
+        init.arg("--data").arg(&dir).arg("--id").arg(id.to_string());
+        init.arg("--gateway-address").arg(address_pair(&free_ports(2)));
+        assert!(init.stdout(Stdio::null()).status().unwrap().success());
+        self.gateways.push(Gateway { dir, child: None });
+        self.spawn_gateway(self.gateways.len() - 1);
+        self.gateways.len() - 1
     }
 
     pub(crate) fn node_dir(&self, node: usize) -> PathBuf {
@@ -55,12 +92,22 @@ impl Processes {
         self.nodes[node] = Some(spawn(command, &self.dir.path().join(format!("node-{node}.log"))));
     }
 
-    /// Starts the gateway and waits until it is ready.
-    pub(crate) async fn start_gateway(&mut self) {
+    pub(crate) fn gateway_dir(&self, gateway: usize) -> &Path {
+        &self.gateways[gateway].dir
+    }
+
+    /// Starts a gateway, and does not wait for it.
+    pub(crate) fn spawn_gateway(&mut self, gateway: usize) {
+        let log = self.dir.path().join(format!("gateway-{}.log", gateway + 1));
+        let gateway = &mut self.gateways[gateway];
         let mut command = Command::new(binary("coffer-gateway"));
-        command.arg("serve").arg("--data").arg(self.dir.path().join("gateway"));
-        self.gateway = Some(spawn(command, &self.dir.path().join("gateway.log")));
-        let client = self.client_over(Http3::Never);
+        command.arg("serve").arg("--data").arg(&gateway.dir);
+        gateway.child = Some(spawn(command, &log));
+    }
+
+    /// Waits until a gateway serves.
+    pub(crate) async fn until_ready(&self, gateway: usize) {
+        let client = self.client_of(gateway, Http3::Never);
         let started = Instant::now();
         while client.list_buckets().await.is_err() {
             assert!(started.elapsed() < PATIENCE, "no gateway: {}", self.logs());
@@ -68,18 +115,58 @@ impl Processes {
         }
     }
 
+    /// Starts the first gateway and waits until it is ready.
+    pub(crate) async fn start_gateway(&mut self) {
+        self.spawn_gateway(0);
+        self.until_ready(0).await;
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill_node(&mut self, node: usize) {
         kill(&mut self.nodes[node]);
     }
 
-    /// As `kill -9`.
+    /// As `kill -9`, of the first gateway.
     pub(crate) fn kill_gateway(&mut self) {
-        kill(&mut self.gateway);
+        self.kill_gateway_number(0);
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill_gateway_number(&mut self, gateway: usize) {
+        kill(&mut self.gateways[gateway].child);
+    }
+
+    /// Stops a gateway where it stands, as `kill -STOP`, or lets it go on, as `kill -CONT`.
+    pub(crate) fn pause_gateway(&self, gateway: usize, pause: bool) {
+        let pid = self.gateways[gateway].child.as_ref().unwrap().id().to_string();
+        let signal = if pause { "-STOP" } else { "-CONT" };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     pub(crate) fn gateway_pid(&self) -> u32 {
-        self.gateway.as_ref().unwrap().id()
+        self.gateways[0].child.as_ref().unwrap().id()
+    }
+
+    /// The gateway that leads, as the others say.
+    pub(crate) async fn leader(&self) -> usize {
+        let started = Instant::now();
+        loop {
+            for gateway in (0..self.gateways.len()).filter(|g| self.gateways[*g].child.is_some()) {
+                let asked = self.client_of(gateway, Http3::Never).gateways().await;
+                let leader = asked
+                    .unwrap_or_default()
+                    .into_iter()
+                    .find(|g| g.role == coffer_client::admin::GatewayRole::Leader && g.reachable);
+                let place = leader.and_then(|l| {
+                    self.gateways.iter().position(|g| g.dir.ends_with(format!("gateway-{}", l.id)))
+                });
+                if let Some(place) = place {
+                    return place;
+                }
+            }
+            assert!(started.elapsed() < PATIENCE, "no leader: {}", self.logs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// A client that reports every failure at once.
@@ -90,14 +177,26 @@ impl Processes {
     /// As [`Processes::client`]. Over TCP a killed gateway is noticed at once, over QUIC only when
     /// it has been silent for a while.
     pub(crate) fn client_over(&self, http3: Http3) -> Client {
-        let retry = RetryPolicy::none();
-        let options = ProfileOptions {
-            config: Some(self.dir.path().join("gateway/client.toml")),
-            ..ProfileOptions::default()
-        };
-        let mut profile = Profile::load_with(&options, &|_| None).unwrap();
-        profile.http3 = http3;
-        Client::with_options(profile, ClientOptions { retry, ..ClientOptions::default() }).unwrap()
+        self.client_of(0, http3)
+    }
+
+    /// As [`Processes::client_over`], of one gateway and no other.
+    pub(crate) fn client_of(&self, gateway: usize, http3: Http3) -> Client {
+        let mut profile = self.profile(gateway);
+        profile.others.clear();
+        without_retries(profile, http3)
+    }
+
+    /// As [`Processes::client_of`], but where that gateway does not answer, another is asked.
+    pub(crate) fn client_from(&self, gateway: usize, http3: Http3) -> Client {
+        without_retries(self.profile(gateway), http3)
+    }
+
+    /// The profile of a gateway, which names the others, too.
+    pub(crate) fn profile(&self, gateway: usize) -> Profile {
+        let config = Some(self.gateways[gateway].dir.join("client.toml"));
+        let options = ProfileOptions { config, ..ProfileOptions::default() };
+        Profile::load_with(&options, &|_| None).unwrap()
     }
 
     /// The ends of all logs, for a failing test's message.
@@ -116,9 +215,20 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
-        kill(&mut self.gateway);
+        self.gateways.iter_mut().for_each(|gateway| kill(&mut gateway.child));
         self.nodes.iter_mut().for_each(kill);
     }
+}
+
+fn without_retries(mut profile: Profile, http3: Http3) -> Client {
+    profile.http3 = http3;
+    let retry = RetryPolicy::none();
+    Client::with_options(profile, ClientOptions { retry, ..ClientOptions::default() }).unwrap()
+}
+
+/// As `--gateway-address` takes it.
+fn address_pair(ports: &[u16]) -> String {
+    format!("127.0.0.1:{},127.0.0.1:{}", ports[0], ports[1])
 }
 
 fn kill(child: &mut Option<Child>) {

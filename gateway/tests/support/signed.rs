@@ -49,6 +49,11 @@ impl Signed {
         Self { client: Client::with_options(profile, options).unwrap() }
     }
 
+    /// Over the connections of `client`.
+    pub(crate) fn over(client: Client) -> Self {
+        Self { client }
+    }
+
     /// The same for someone else.
     pub(crate) fn speaking_for(&self, credentials: Credentials) -> Self {
         let mut profile = self.client.profile().clone();
@@ -118,12 +123,12 @@ impl Signed {
         &self,
         path: &str,
         body: Vec<u8>,
-    ) -> Result<(String, Vec<u8>), TransportError> {
+    ) -> Result<(String, Vec<u8>), NotUploaded> {
         let extras = |query, body| Extras { query, body, ..Extras::default() };
-        let begun = self.send("POST", path, extras("uploads", Vec::new())).await?;
+        let begun = self.send("POST", path, extras("uploads", Vec::new())).await?.ok()?;
         let id = begun.text().between("<UploadId>", "</UploadId>").to_owned();
         let query = format!("partNumber=1&uploadId={id}");
-        let part = self.send("PUT", path, extras(&query, body)).await?;
+        let part = self.send("PUT", path, extras(&query, body)).await?.ok()?;
         let xml = format!(
             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part>\
              </CompleteMultipartUpload>",
@@ -133,7 +138,24 @@ impl Signed {
     }
 }
 
+/// A part that is not there, or not known to be.
+#[derive(Debug)]
+pub(crate) enum NotUploaded {
+    Unanswered(TransportError),
+    Refused(Box<Answer>),
+}
+
+impl From<TransportError> for NotUploaded {
+    fn from(error: TransportError) -> Self {
+        Self::Unanswered(error)
+    }
+}
+
 impl Answer {
+    fn ok(self) -> Result<Self, NotUploaded> {
+        if self.status == 200 { Ok(self) } else { Err(NotUploaded::Refused(Box::new(self))) }
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -52,6 +52,20 @@ pub struct Member {
     pub lag: Option<u64>,
 }
 
+/// What a member knows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// The term that it is in.
+    pub term: u64,
+    /// The last entry that it has applied.
+    pub applied: Option<u64>,
+}
+
+/// What this member knows of itself.
+pub fn status(metrics: &Metrics) -> MemberStatus {
+    MemberStatus { term: metrics.current_term, applied: metrics.last_applied.index() }
+}
+
 /// The members as the leader knows them. Other members do not know how far the others are.
 pub fn members(metrics: &Metrics) -> Vec<Member> {
     let config = &metrics.membership_config;

@@ -4,7 +4,7 @@
 //! Requests and responses are encoded with postcard. A request is one message and so is its answer;
 //! each is at most [`MAX_MESSAGE`] bytes long.
 
-use super::members::{Member, MemberChange};
+use super::members::{Member, MemberChange, MemberStatus};
 use super::snapshot::Page;
 use super::types::{Answers, GatewayId, Group, LogId, Peer, SnapshotMeta, Types, Vote};
 use async_trait::async_trait;
@@ -39,6 +39,8 @@ pub enum PeerRequest {
     ListMembers,
     /// To the leader: change the members.
     Members(MemberChange),
+    /// To any: how is it?
+    Status,
 }
 
 /// A piece of a snapshot. Each is answered before the next is sent.
@@ -68,6 +70,8 @@ pub enum PeerResponse {
     Members(Vec<Member>),
     /// To [`PeerRequest::Members`]: it was done.
     Changed,
+    /// To [`PeerRequest::Status`].
+    Status(MemberStatus),
     /// This gateway does not lead. Nothing was done.
     NotLeader {
         /// Who does, as far as it knows.

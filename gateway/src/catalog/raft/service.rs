@@ -2,7 +2,7 @@
 
 use super::commit::Committer;
 use super::leader::leads;
-use super::members::{change, members};
+use super::members::{change, members, status};
 use super::network::{PeerRequest, PeerResponse, PeerService, SnapshotPiece};
 use super::snapshot::SnapshotData;
 use super::types::{SnapshotMeta, Types, Vote};
@@ -113,6 +113,7 @@ impl PeerService for RaftService {
                     false => PeerResponse::NotLeader { leader: metrics.current_leader },
                 }
             }
+            PeerRequest::Status => PeerResponse::Status(status(&self.raft.metrics().borrow())),
             PeerRequest::Members(wanted) => match change(&self.raft, wanted).await {
                 Ok(()) => PeerResponse::Changed,
                 Err(response) => response,

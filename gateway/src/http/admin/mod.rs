@@ -3,8 +3,10 @@
 //! | module | what |
 //! |---|---|
 //! | `tokens` | `/.coffer/v1/tokens`: access tokens |
+//! | `gateways` | `/.coffer/v1/gateways`, `/.coffer/v1/gateways/ID`: the cluster's gateways |
 //! | `quota` | `/.coffer/v1/buckets/NAME/quota`: what a bucket may hold, and what it holds |
 
+mod gateways;
 mod quota;
 mod tokens;
 
@@ -15,7 +17,7 @@ use crate::catalog::CatalogHandle;
 use crate::http::host::HostBucket;
 use crate::s3::errors::{s3, to_s3};
 use coffer_core::ids::BucketName;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use s3s::route::S3Route;
 use s3s::validation::{AwsNameValidation, NameValidation};
@@ -89,6 +91,8 @@ impl S3Route for AdminRoute {
                 let bucket = BucketName::new(name).map_err(to_s3)?;
                 quota::serve(&self.catalog, &caller, bucket, request).await
             }
+            ["gateways"] => gateways::list(&self.catalog, &caller, &request).await,
+            ["gateways", id] => gateways::change(&self.catalog, &caller, id, request).await,
             _ => {
                 let message = "There is no such administrative request.";
                 Err(s3(S3ErrorCode::NotImplemented, message))
@@ -114,4 +118,11 @@ fn answer<T: Serialize>(answer: &T) -> S3Result<S3Response<Body>> {
     let kind = HeaderValue::from_static("application/json");
     response.headers.insert(http::header::CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// An answer without content.
+fn done(status: StatusCode) -> S3Response<Body> {
+    let mut response = S3Response::new(Body::empty());
+    response.status = Some(status);
+    response
 }

@@ -1,6 +1,6 @@
 //! What a bucket may hold, and what it holds.
 
-use super::{answer, read_json};
+use super::{answer, done, read_json};
 use crate::auth::Identity;
 use crate::auth::access::denied;
 use crate::catalog::CatalogHandle;
@@ -64,9 +64,7 @@ pub(super) async fn serve(
     tracing::info!(%bucket, ?quota, by = caller.name(), "quota set");
     let setting = Box::new(Setting::Quota(quota));
     catalog.submit(Command::SetBucket { bucket, setting }).await.map_err(to_s3)?;
-    let mut response = S3Response::new(Body::empty());
-    response.status = Some(StatusCode::NO_CONTENT);
-    Ok(response)
+    Ok(done(StatusCode::NO_CONTENT))
 }
 
 /// The bucket, for a caller who may know what is in it.
