@@ -15,13 +15,15 @@ use coffer_core::shard::ShardKey;
 use std::rc::Rc;
 
 /// A node as it enters the cluster map.
-pub fn entry(node: &Node) -> NodeEntry {
+pub fn entry(node: &Node, racks: u64) -> NodeEntry {
+    let number = u64::from(node.id.as_bytes()[0]);
+    let rack = number.checked_rem(racks).map(|r| format!("rack-{r}"));
     NodeEntry {
         id: node.id,
         name: node.name.clone(),
         address: String::new(),
-        domain: String::new(),
-        weight: 1.0,
+        domain: rack.unwrap_or_default(),
+        weight: if number.is_multiple_of(3) { 2.0 } else { 1.0 },
         state: NodeState::Active,
     }
 }
@@ -316,7 +318,7 @@ fn change_map(world: &mut World) {
 fn add_node(world: &mut World, map: &mut ClusterMap) {
     let number = u8::try_from(world.nodes.len() + 1).unwrap_or(u8::MAX);
     let node = Node::new(number);
-    map.nodes.push(entry(&node));
+    map.nodes.push(entry(&node, world.racks));
     world.nodes.insert(node.id, node);
 }
 

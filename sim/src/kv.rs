@@ -139,3 +139,36 @@ impl Kv for SimKv {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(kv: &SimKv, index: usize, value: u8) {
+        kv.begin(index);
+        let mut batch = Batch::default();
+        batch.put(Table::Buckets, vec![1], vec![value]);
+        kv.commit(batch).unwrap();
+    }
+
+    #[test]
+    fn a_crash_loses_the_last_commands_that_were_not_synced() {
+        let kv = SimKv::default();
+        let mut hashes = Vec::new();
+        for index in 0..4 {
+            put(&kv, index, 7);
+            put(&kv, index, u8::try_from(index).unwrap());
+            hashes.push(kv.hash());
+            if index == 1 {
+                kv.sync().unwrap();
+            }
+        }
+        assert_eq!(kv.crash(2), 3, "the last command had two batches");
+        assert_eq!(kv.hash(), hashes[2]);
+        put(&kv, 3, 3);
+        assert_eq!(kv.hash(), hashes[3], "equal content, equal hash");
+        kv.begin(4);
+        assert_eq!(kv.crash(9), 3, "what a crash has left is durable");
+        assert_eq!(kv.hash(), hashes[2]);
+    }
+}

@@ -18,6 +18,8 @@
 //! | [`mutation`] | bugs that are planted to see them found |
 //! | [`trace`] | what happened |
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod actors;
 pub mod check;
 pub mod executor;
@@ -106,7 +108,8 @@ fn begin(world: &Shared, executor: &mut Executor) {
         w.log.leader = Some(0);
         w.gateways[0].acts_as_leader = true;
         w.faults = false;
-        let map = ClusterMap { version: 1, nodes: w.nodes.values().map(faults::entry).collect() };
+        let nodes = w.nodes.values().map(|n| faults::entry(n, w.racks)).collect();
+        let map = ClusterMap { version: 1, nodes };
         w.propose(0, Command::ChangeCluster { expected: 0, map }, Box::new(|_, _| {}));
         for (n, command) in (1..).zip(actors::client::make_buckets(w.code)) {
             w.agenda.after(n * 100 * MS, move |w| w.propose(0, command, Box::new(|_, _| {})));

@@ -56,8 +56,8 @@ pub enum Answer {
     Done,
     /// The blocks.
     Bytes(Vec<u8>),
-    /// The names of all shards, and whether each is sound.
-    Names(Vec<(ShardKey, bool)>),
+    /// The names of all shards, and whether each is sound; and whether the disk is full.
+    Names(Vec<(ShardKey, bool)>, bool),
     /// It can't be done, or it is not known whether it was.
     Failed(ShardError),
 }
@@ -137,7 +137,8 @@ impl Node {
                 Answer::Done
             }
             Request::List => {
-                Answer::Names(self.disk.iter().map(|(k, s)| (*k, s.is_sound())).collect())
+                let names = self.disk.iter().map(|(k, s)| (*k, s.is_sound()));
+                Answer::Names(names.collect(), self.full)
             }
         }
     }
@@ -169,5 +170,37 @@ impl Node {
         self.lies = false;
         self.disk.values_mut().for_each(|s| s.lied = false);
         self.undead.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_core::erasure::Code;
+    use coffer_core::ids::BlobId;
+
+    fn key(n: u8) -> ShardKey {
+        ShardKey { blob: BlobId::from_bytes([n; 16]), chunk: 0, index: 0, generation: 0 }
+    }
+
+    fn put(node: &mut Node, n: u8) {
+        let info = ShardInfo { code: Code::DEFAULT, block_size: 17, len: 17 };
+        let answer = node.serve(Request::Put(key(n), info, Rc::from([n; 17])));
+        assert!(matches!(answer, Answer::Done));
+    }
+
+    #[test]
+    fn what_a_disk_lied_about_is_undone_by_a_crash_and_by_nothing_else() {
+        let mut node = Node::new(1);
+        put(&mut node, 1);
+        put(&mut node, 2);
+        node.lies = true;
+        put(&mut node, 3);
+        node.serve(Request::Delete(vec![key(1)], Why::Sweep));
+        assert!(!node.has_sound(&key(1)) && node.has_sound(&key(3)) && !node.has_durable(&key(3)));
+        node.crash();
+        assert!(node.has_durable(&key(1)), "the delete was forgotten");
+        assert!(node.has_durable(&key(2)), "it was durable before");
+        assert!(!node.has_sound(&key(3)), "the put was forgotten");
     }
 }

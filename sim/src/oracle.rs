@@ -201,6 +201,15 @@ impl Oracle {
                 upload.map(|(_, parts)| parts.insert(*number, record.part.size));
                 return Ok(());
             }
+            Command::DeleteBucket { bucket, .. } => {
+                self.uploads.retain(|_, ((b, _), _)| b != bucket);
+                let held = |((b, _), all): (&Name, &Vec<_>)| b == bucket && !all.is_empty();
+                if self.versions.iter().any(held) {
+                    let what = format!("{bucket} was removed, and had objects");
+                    return Err((Invariant::Catalog, None, what));
+                }
+                return Ok(());
+            }
             Command::AbortUpload { upload, .. } => {
                 self.uploads.remove(upload);
                 return Ok(());

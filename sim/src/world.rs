@@ -24,6 +24,9 @@ pub const SECOND: Time = 1_000 * MS;
 /// What the clocks show at the start, in ms since the Unix epoch.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 
+/// Erasure codes that buckets may have.
+const CODES: [(u8, u8); 6] = [(4, 2), (4, 2), (4, 2), (2, 2), (1, 2), (3, 1)];
+
 /// Two parties that a network can part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Party {
@@ -52,6 +55,8 @@ pub struct Gateway {
     pub applied: usize,
     /// Nodes that have failed it, and until when it does not ask them first.
     pub shunned: BTreeMap<NodeId, Time>,
+    /// Nodes that its repair got no answer from, and since when.
+    pub silent: BTreeMap<NodeId, Time>,
 }
 
 impl Gateway {
@@ -66,6 +71,7 @@ impl Gateway {
             kv,
             applied: 0,
             shunned: BTreeMap::new(),
+            silent: BTreeMap::new(),
         }
     }
 }
@@ -113,6 +119,8 @@ pub struct World {
     pub coder: Coder,
     /// How objects are coded.
     pub code: Code,
+    /// How many racks the nodes stand in; 0: each stands alone.
+    pub racks: u64,
     seed: u64,
 }
 
@@ -125,6 +133,8 @@ impl World {
         let mut rng = Rng::new(seed);
         let gateways = (0..rng.range(1, 4)).map(|_| Gateway::new()).collect();
         let count = u8::try_from(rng.range(6, 10)).unwrap_or(6);
+        let racks = rng.range(0, 5);
+        let code = rng.pick(&CODES).and_then(|(k, m)| Code::new(k, m).ok());
         let nodes = (1..=count).map(Node::new).map(|n| (n.id, n)).collect();
         Self {
             agenda: Agenda::default(),
@@ -142,7 +152,8 @@ impl World {
             mutation: options.mutation,
             bucket_key: Key::from_bytes([7; 32]),
             coder: Coder::default(),
-            code: Code::DEFAULT,
+            racks,
+            code: code.unwrap_or(Code::DEFAULT),
             seed,
         }
     }
@@ -305,7 +316,7 @@ impl World {
 
 fn brief(answer: &Answer) -> String {
     match answer {
-        Answer::Done | Answer::Bytes(_) | Answer::Names(_) => "ok".into(),
+        Answer::Done | Answer::Bytes(_) | Answer::Names(..) => "ok".into(),
         Answer::Failed(error) => error.to_string(),
     }
 }

@@ -13,7 +13,11 @@ fn every_planted_bug_is_found() {
         let options = Options { mutation: Some(*mutation), ..Options::default() };
         let found = (0..SEEDS).find_map(|seed| run(seed, options).err());
         match found {
-            Some(v) => println!("{mutation:?}: seed {}, step {}: {}", v.seed, v.step, v.invariant),
+            Some(v) => {
+                println!("{mutation:?}: seed {}, step {}: {}", v.seed, v.step, v.invariant);
+                let again = run(v.seed, options).err().map(|v| v.to_string());
+                assert_eq!(again, Some(v.to_string()), "a seed that fails does so again");
+            }
             None => missed.push(mutation),
         }
     }

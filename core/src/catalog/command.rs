@@ -231,7 +231,9 @@ pub enum Command {
         /// Now.
         at_ms: u64,
     },
-    /// Forget blobs that were condemned before a time, at most [`super::blobs::PARDONS`] of them.
+    /// Forget blobs that were condemned before a time, at most [`super::blobs::PARDONS`] of them. Safe
+    /// only when no write that began before that time can still be committed: its shards may have been
+    /// deleted, and its commit would no longer be refused. Clocks can't tell that.
     Pardon {
         /// In ms since the Unix epoch.
         before_ms: u64,

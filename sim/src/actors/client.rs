@@ -13,14 +13,15 @@ use coffer_core::catalog::records::{
     BucketRecord, Encryption, Lock, ObjectRecord, PartRecord, UploadRecord,
 };
 use coffer_core::catalog::{CatalogError, Command, Precondition};
+use coffer_core::erasure::Code;
 use coffer_core::ids::{BucketName, ObjectKey, PartNumber, UploadId, VersionId, VersionName};
 use coffer_core::manifest::{Checksums, ETag, Manifest, ObjectHeaders, Part};
 use std::rc::Rc;
 
 /// Keys in each bucket.
 const KEYS: u64 = 3;
-/// The buckets: one keeps versions, the other does not.
-pub const BUCKETS: [&str; 2] = ["versioned", "plain"];
+/// The buckets: one keeps versions, the others do not, and the last one comes and goes.
+pub const BUCKETS: [&str; 3] = ["versioned", "plain", "passing"];
 
 /// A name by its numbers. `None` never happens: the names are legal.
 pub fn name(bucket: usize, key: u64) -> Option<Name> {
@@ -28,19 +29,32 @@ pub fn name(bucket: usize, key: u64) -> Option<Name> {
     Some((bucket, ObjectKey::new(format!("k{key}")).ok()?))
 }
 
+fn make_bucket(bucket: BucketName, code: Code) -> Command {
+    let record = BucketRecord {
+        created_ms: 0,
+        wrapped_key: Vec::new(),
+        code,
+        owner: "root".into(),
+        settings: BucketSettings::default(),
+    };
+    Command::CreateBucket { bucket, record }
+}
+
+async fn make_or_remove_bucket(ctx: &Ctx) {
+    let Some(bucket) = BUCKETS.last().and_then(|b| BucketName::new(*b).ok()) else { return };
+    let command = match ctx.catalog().bucket(&bucket) {
+        Ok(_) => Command::DeleteBucket { bucket, at_ms: ctx.clock() },
+        Err(_) => make_bucket(bucket, ctx.with(|w| w.code)),
+    };
+    ctx.submit(command).await;
+}
+
 /// The commands that make the buckets.
-pub fn make_buckets(code: coffer_core::erasure::Code) -> Vec<Command> {
+pub fn make_buckets(code: Code) -> Vec<Command> {
     let mut commands = Vec::new();
     for bucket in BUCKETS.iter().filter_map(|b| BucketName::new(*b).ok()) {
-        let record = BucketRecord {
-            created_ms: 0,
-            wrapped_key: Vec::new(),
-            code,
-            owner: "root".into(),
-            settings: BucketSettings::default(),
-        };
         let setting = Box::new(Setting::Versioning(Versioning::Enabled));
-        commands.push(Command::CreateBucket { bucket: bucket.clone(), record });
+        commands.push(make_bucket(bucket.clone(), code));
         if bucket.as_str() == "versioned" {
             commands.push(Command::SetBucket { bucket, setting });
         }
@@ -51,18 +65,19 @@ pub fn make_buckets(code: coffer_core::erasure::Code) -> Vec<Command> {
 /// A client of a gateway, until it is told to stop.
 pub async fn run(ctx: Ctx) {
     loop {
-        let pause = ctx.with(|w| w.rng.range(20 * MS, 1_500 * MS));
+        let pause = ctx.with(|w| w.rng.range(20 * MS, 800 * MS));
         ctx.sleep(pause).await;
         if !ctx.with(|w| w.faults) {
             return;
         }
-        let (bucket, key) = ctx.with(|w| (w.rng.index(2), w.rng.range(0, KEYS)));
+        let (bucket, key) = ctx.with(|w| (w.rng.index(BUCKETS.len()), w.rng.range(0, KEYS)));
         let Some(name) = name(bucket, key) else { return };
         match ctx.with(|w| w.rng.range(0, 100)) {
             0..40 => put(&ctx, name).await,
             40..75 => get(&ctx, &name).await,
             75..85 => delete(&ctx, name).await,
-            85..90 => delete_version(&ctx, name).await,
+            85..88 => delete_version(&ctx, name).await,
+            88..91 => make_or_remove_bucket(&ctx).await,
             _ => upload(&ctx, name).await,
         }
     }
@@ -200,8 +215,9 @@ async fn get(ctx: &Ctx, name: &Name) {
     let found = ctx.catalog().version_with_manifest(&name.0, &name.1, None);
     let (version, manifest) = match found {
         Ok((version, manifest)) => (Some(version.record.version), Some(manifest)),
-        Err(CatalogError::NoSuchKey | CatalogError::Deleted(_)) => (None, None),
-        Err(CatalogError::NoSuchBucket) if before == 0 => return,
+        Err(CatalogError::NoSuchKey | CatalogError::Deleted(_) | CatalogError::NoSuchBucket) => {
+            (None, None)
+        }
         Err(error) => {
             let what = format!("{}/{}: {error}", name.0, name.1.as_str());
             return ctx.with(|w| w.violate(Invariant::Catalog, None, what));

@@ -6,6 +6,8 @@ use super::get::gather;
 use crate::executor::{Ctx, Inbox};
 use crate::mutation::Mutation;
 use crate::node::{Answer, Request, Why};
+use crate::trace::Time;
+use crate::world::{MS, SECOND};
 use coffer_core::catalog::Command;
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::manifest::{Move, Part};
@@ -15,17 +17,20 @@ use coffer_core::shard::{BlockRange, ShardKey};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// What nodes have, and whether it is sound; nodes that do not answer are not in it.
-type Seen = BTreeMap<NodeId, BTreeMap<ShardKey, bool>>;
+/// After how much silence a node counts as lost.
+const LOST_AFTER: Time = 4 * SECOND;
+/// What a node takes for its list when it is slow.
+const SLOW: Time = 30 * MS;
+
+/// How nodes are, and what they have: whether each shard is sound.
+type Seen = BTreeMap<NodeId, (Standing, BTreeMap<ShardKey, bool>)>;
 
 /// One round over all blobs.
 pub async fn round(ctx: &Ctx) {
     let Some(map) = ctx.map() else { return };
     let mut seen = Seen::new();
     for node in map.nodes.iter().map(|n| n.id) {
-        if let Answer::Names(names) = ctx.call(node, Request::List).await {
-            seen.insert(node, names.into_iter().collect());
-        }
+        seen.insert(node, look_at(ctx, node).await);
     }
     // By what the catalog says after the nodes were asked: what is missing was not just moved there.
     let Ok(blobs) = ctx.catalog().blobs(None, usize::MAX) else { return };
@@ -34,14 +39,35 @@ pub async fn round(ctx: &Ctx) {
     }
 }
 
+async fn look_at(ctx: &Ctx, node: NodeId) -> (Standing, BTreeMap<ShardKey, bool>) {
+    let asked = ctx.now();
+    let answer = ctx.call(node, Request::List).await;
+    ctx.with(|w| {
+        let now = w.agenda.now();
+        let silent = &mut w.gateways[ctx.gateway].silent;
+        let Answer::Names(names, full) = answer else {
+            let since = *silent.entry(node).or_insert(asked);
+            let lost = now - since > LOST_AFTER;
+            return (if lost { Standing::Lost } else { Standing::Away }, BTreeMap::new());
+        };
+        silent.remove(&node);
+        let standing = match full {
+            true => Standing::Full,
+            false if now - asked > SLOW => Standing::Slow,
+            false => Standing::Up,
+        };
+        (standing, names.into_iter().collect())
+    })
+}
+
 async fn repair(ctx: &Ctx, blob: BlobId, map: &ClusterMap, seen: &Seen) {
     let Some(part) = ctx.catalog().blob_part(blob).ok().flatten().map(|(_, part)| part) else {
         return;
     };
-    let standing = |id| if seen.contains_key(&id) { Standing::Up } else { Standing::Away };
+    let standing = |id| seen.get(&id).map_or(Standing::Away, |(standing, _)| *standing);
     let is_bad = |id, key| {
         let key = ctx.with(|w| w.name(key));
-        seen.get(&id).is_some_and(|names| names.get(&key) != Some(&true))
+        seen.get(&id).is_some_and(|(_, names)| names.get(&key) != Some(&true))
     };
     let situation = Situation { map, standing: &standing, is_bad: &is_bad };
     let Some(chunk) = part.chunk(0) else { return };

@@ -22,7 +22,7 @@ pub async fn sweep(ctx: &Ctx, ahead: &mut Ahead) {
     let mut still_ahead = Ahead::new();
     let Some(map) = ctx.map() else { return };
     for node in map.nodes.iter().map(|n| n.id) {
-        let Answer::Names(names) = ctx.call(node, Request::List).await else { continue };
+        let Answer::Names(names, _) = ctx.call(node, Request::List).await else { continue };
         let names: Vec<ShardKey> = names.into_iter().map(|(key, _)| key).collect();
         let is_ahead = |key: &&ShardKey| verdict(ctx, node, **key) == Some(Verdict::Ahead);
         still_ahead.extend(names.iter().filter(is_ahead).map(|key| (node, *key)));
