@@ -102,6 +102,9 @@ impl World {
                 if !w.leads(leader) {
                     return w.maybe_later(command);
                 }
+                if w.has(Mutation::ProposedTwice) && w.rng.chance(30) {
+                    w.commit(command.clone());
+                }
                 let heard = w.commit(command);
                 w.tell(from, Some(leader), heard, reply);
             });

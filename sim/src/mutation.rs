@@ -25,6 +25,8 @@ pub enum Mutation {
     MoveDeletesFirst,
     /// A read looks into its gateway's catalog without asking how far the log is.
     StaleReads,
+    /// A command is proposed again when its leader is lost, and the log has it twice.
+    ProposedTwice,
     /// Nodes answer a put before it is durable.
     AckBeforeFsync,
     /// Condemned blobs are pardoned by a clock that may jump.

@@ -3,6 +3,7 @@
 
 use super::Submitted;
 use super::get::gather;
+use super::sweep::verdict;
 use crate::executor::{Ctx, Inbox};
 use crate::mutation::Mutation;
 use crate::node::{Answer, Request, Why};
@@ -12,7 +13,7 @@ use coffer_core::catalog::Command;
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::manifest::{Move, Part};
 use coffer_core::placement::ClusterMap;
-use coffer_core::repair::{ChunkPlan, Situation, Standing, Step, overtake};
+use coffer_core::repair::{ChunkPlan, Situation, Standing, Step, Verdict, overtake};
 use coffer_core::shard::{BlockRange, ShardKey};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -131,13 +132,24 @@ async fn relocate(ctx: &Ctx, part: &Part, moves: Vec<Move>) {
     let (garbage, at_ms) = (ctx.with(|w| w.id()), ctx.clock());
     let command = Command::Relocate { blob: part.blob, moves: moves.clone(), garbage, at_ms };
     let refused = matches!(ctx.submit(command).await, Submitted::Applied(_, Err(_)));
-    if refused && ctx.with(|w| w.has(Mutation::LoserCleansUp)) {
-        let new = moves.iter().filter_map(|m| {
-            let key = part.chunk(0)?.key(m.index);
-            Some((m.to, ShardKey { generation: m.next()?, ..key }))
-        });
-        delete(ctx, new.collect()).await;
+    if refused {
+        take_back(ctx, part, &moves).await;
     }
+}
+
+/// Deletes shards that were written in vain, but for those that another repair may have written
+/// under the same name and may be about to commit.
+async fn take_back(ctx: &Ctx, part: &Part, moves: &[Move]) {
+    let careless = ctx.with(|w| w.has(Mutation::LoserCleansUp));
+    let is_dead = |(node, key): &(NodeId, ShardKey)| match verdict(ctx, *node, *key) {
+        Some(Verdict::Dead | Verdict::Garbage | Verdict::Condemned | Verdict::Unclaimed) => true,
+        _ => careless,
+    };
+    let new = moves.iter().filter_map(|m| {
+        let key = part.chunk(m.chunk)?.key(m.index);
+        Some((m.to, ShardKey { generation: m.next()?, ..key }))
+    });
+    delete(ctx, new.filter(is_dead).collect()).await;
 }
 
 async fn delete(ctx: &Ctx, shards: Vec<(NodeId, ShardKey)>) {

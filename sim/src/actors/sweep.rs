@@ -72,7 +72,7 @@ async fn sweep_node(ctx: &Ctx, node: NodeId, names: Vec<ShardKey>) {
 
 /// What this gateway's catalog says about a shard, late as it may be: what is dead or condemned in
 /// an old state is so in all later ones.
-fn verdict(ctx: &Ctx, node: NodeId, key: ShardKey) -> Option<Verdict> {
+pub fn verdict(ctx: &Ctx, node: NodeId, key: ShardKey) -> Option<Verdict> {
     let catalog = ctx.catalog();
     let owner = catalog.blob(key.blob).ok()?;
     let part = catalog.blob_part(key.blob).ok()?.map(|(_, part)| part);
