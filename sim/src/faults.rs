@@ -30,6 +30,7 @@ pub fn entry(node: &Node, racks: u64) -> NodeEntry {
 
 /// Something happens, or nothing.
 pub fn strike(world: &mut World) {
+    world.trace.count("strikes", 1);
     match world.rng.range(0, 24) {
         0 | 1 => crash_node(world),
         2..5 => revive_node(world),
@@ -190,6 +191,7 @@ fn destroy(world: &mut World, node: NodeId, keys: &[ShardKey]) -> bool {
     {
         return false;
     }
+    world.trace.count("shards destroyed", keys.len());
     for (blob, gone) in &mut world.oracle.pending {
         *gone += spared(*blob);
     }

@@ -38,6 +38,7 @@ pub use trace::{Invariant, Violation};
 pub use world::Options;
 
 use crate::executor::{Ctx, Executor, GatewayIx, Shared};
+use crate::trace::Counts;
 use crate::world::{MS, SECOND, World};
 use coffer_core::catalog::Command;
 use coffer_core::catalog::records::BlobOwner;
@@ -52,14 +53,14 @@ const CLIENTS: usize = 2;
 const ROUNDS: u64 = 90;
 
 /// What a run came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The hash of all that happened: the same seed gives the same.
     pub hash: u64,
     /// Events that were traced.
     pub steps: u64,
-    /// Entries of the log.
-    pub entries: usize,
+    /// How often things happened.
+    pub counts: Counts,
 }
 
 /// Runs a seed.
@@ -86,7 +87,7 @@ pub fn run(seed: u64, options: Options) -> Result<Summary, Box<Violation>> {
         None => Ok(Summary {
             hash: world.trace.hash(),
             steps: world.trace.steps(),
-            entries: world.log.len(),
+            counts: world.trace.counts().clone(),
         }),
     }
 }

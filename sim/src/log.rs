@@ -162,6 +162,19 @@ impl World {
             blob,
             format_args!("log {index}: {} -> {}", tell_command(&command), tell_outcome(&outcome)),
         );
+        self.trace.count(
+            match (&command, &outcome) {
+                (Command::PutObject { .. } | Command::CompleteUpload { .. }, Ok(_)) => {
+                    "objects written"
+                }
+                (Command::Relocate { .. }, Ok(_)) => "relocations",
+                (Command::Relocate { .. }, Err(_)) => "relocations refused",
+                (_, Err(CatalogError::BlobRefused(_))) => "commits of condemned data refused",
+                (Command::Condemn { .. }, Ok(_)) => "condemnations",
+                _ => "other commands",
+            },
+            1,
+        );
         if self.log.kv.batches() > 1 {
             let detail =
                 format!("{} committed {} batches", tell_command(&command), self.log.kv.batches());

@@ -1,10 +1,12 @@
 //! `coffer-sim`: runs seeds of the simulator, one or many.
 
 use clap::Parser;
+use coffer_sim::trace::Counts;
 use coffer_sim::{Mutation, Options, run};
 use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs Coffer's cluster in simulation. One seed is one run; a seed that fails does so again.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
     let threads = if args.verbose { 1 } else { args.threads.unwrap_or(cores) };
     let (begun, next) = (Instant::now(), AtomicU64::new(seeds.start));
     let (runs, steps, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let counts = Mutex::new(Counts::new());
     let work = || {
         while args.time.is_none_or(|t| begun.elapsed() < t) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -58,7 +61,13 @@ fn main() -> ExitCode {
                 break;
             }
             match run(seed, options) {
-                Ok(summary) => drop(steps.fetch_add(summary.steps, Ordering::Relaxed)),
+                Ok(summary) => {
+                    steps.fetch_add(summary.steps, Ordering::Relaxed);
+                    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+                    for (what, times) in summary.counts {
+                        *counts.entry(what).or_default() += times;
+                    }
+                }
                 Err(violation) => {
                     failed.fetch_add(1, Ordering::Relaxed);
                     eprintln!("{violation}");
@@ -74,6 +83,9 @@ fn main() -> ExitCode {
     });
     let (runs, steps, failed) = (runs.into_inner(), steps.into_inner(), failed.into_inner());
     let seconds = begun.elapsed().as_secs_f64();
+    for (what, times) in counts.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        println!("{times:>10} {what}");
+    }
     println!("{runs} seeds, {failed} failed, {steps} steps, {seconds:.1} s");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

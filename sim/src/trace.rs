@@ -2,7 +2,7 @@
 //! violation can tell its story.
 
 use coffer_core::ids::BlobId;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 /// Events that are kept.
@@ -13,6 +13,9 @@ const TOLD: usize = 40;
 /// Simulated time in microseconds.
 pub type Time = u64;
 
+/// How often things happened.
+pub type Counts = BTreeMap<&'static str, u64>;
+
 /// The story of a run.
 #[derive(Debug)]
 pub struct Trace {
@@ -20,12 +23,14 @@ pub struct Trace {
     steps: u64,
     verbose: bool,
     kept: VecDeque<(Option<BlobId>, String)>,
+    counts: Counts,
 }
 
 impl Trace {
     /// An empty story; printed as it happens if `verbose`.
     pub fn new(verbose: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, steps: 0, verbose, kept: VecDeque::new() }
+        let (hash, kept) = (0xcbf2_9ce4_8422_2325, VecDeque::new());
+        Self { hash, steps: 0, verbose, kept, counts: Counts::new() }
     }
 
     /// Notes an event, and the blob that it is about.
@@ -42,6 +47,16 @@ impl Trace {
         if self.kept.len() > KEPT {
             self.kept.pop_front();
         }
+    }
+
+    /// Counts something that happened.
+    pub fn count(&mut self, what: &'static str, times: usize) {
+        *self.counts.entry(what).or_default() += times as u64;
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The hash of all events so far.

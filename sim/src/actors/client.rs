@@ -249,7 +249,10 @@ pub async fn check_bytes(ctx: &Ctx, version: VersionId, manifest: &Manifest) -> 
         let of = |n: u64| u32::try_from(n).unwrap_or(len);
         if w.faults && w.rng.chance(500) { of(start)..of(end) } else { 0..len }
     });
-    match read_part(ctx, part, range.clone()).await {
+    let read = read_part(ctx, part, range.clone()).await;
+    let what = if read.is_ok() { "reads compared" } else { "reads that had to give up" };
+    ctx.with(|w| w.trace.count(what, 1));
+    match read {
         Ok(bytes) if bytes == wanted[range.start as usize..range.end as usize] => true,
         Ok(_) | Err(Unread::Wrong) => {
             let what = format!("version {version}: bytes {range:?} are not what was written");

@@ -56,7 +56,10 @@ impl Ctx {
         match inbox.next(CATALOG_TIMEOUT).await {
             Some(Heard::Applied(index, outcome)) => Submitted::Applied(index, outcome),
             Some(Heard::Unavailable) => Submitted::Unavailable,
-            None => Submitted::Unknown,
+            None => {
+                self.with(|w| w.trace.count("commands of unknown outcome", 1));
+                Submitted::Unknown
+            }
         }
     }
 
