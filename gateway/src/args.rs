@@ -84,6 +84,18 @@ pub(crate) enum Command {
         #[arg(long = "host", value_name = "NAME")]
         hosts: Vec<String>,
     },
+    /// Make the directory of one more storage node for a cluster that serves already.
+    NewNode {
+        /// The directory of a gateway that has ca.key.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// The directory to make; the node is called as it is.
+        #[arg(long, value_name = "DIR")]
+        node_dir: PathBuf,
+        /// Where the node will listen.
+        #[arg(long, value_name = "ADDR")]
+        address: SocketAddr,
+    },
     /// Run a gateway whose storage nodes are other processes.
     Serve {
         /// The gateway's directory, as made by `init`.

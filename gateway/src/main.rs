@@ -67,6 +67,13 @@ fn run(command: Command) -> anyhow::Result<()> {
             gateways::init_later(&from, &data, GatewayId(id), address, hosts)?;
             print_init_gateway(&data, id, address)
         }
+        Command::NewNode { data, node_dir, address } => {
+            let node = init::new_node(&data, &node_dir, address)?;
+            println!("made {}. Start it, and then add it to the cluster:", node_dir.display());
+            println!("  coffer-node --data {}", node_dir.display());
+            println!("  coffer admin node add {} {address} --name {}", node.id, node.name);
+            Ok(())
+        }
         Command::Dev { data, listen, nodes, json } => block_on(async {
             let cluster = Embedded::start(&data, EmbeddedOptions { listen, nodes }).await?;
             print_serving(&cluster, json)?;

@@ -11,7 +11,9 @@ use crate::auth::{KeyRing, Tokens};
 use crate::catalog::CatalogHandle;
 use crate::engine::gc::{self, GcConfig};
 use crate::engine::keys::MasterKey;
-use crate::engine::nodes::NodeSet;
+use crate::engine::nodes::{Doors, NodeSet, follow};
+use crate::engine::repair::{RepairConfig, Repairer};
+use crate::engine::sweep::{Sweep, SweepConfig};
 use crate::engine::{Engine, EngineConfig};
 use crate::http::admin::{AdminRoute, Names};
 use crate::http::cors::CrossOrigin;
@@ -23,20 +25,17 @@ use crate::http::tls::ServerTls;
 use crate::http::{Server, Sockets};
 use crate::lifecycle::{self, LifecycleConfig, Pace};
 use crate::membership::Membership;
-use crate::s3::{CofferS3, Settings, now_ms};
+use crate::s3::{CofferS3, Settings, encryption, now_ms};
 use crate::setup::config::{self, GatewayConfig};
 use crate::setup::files::{self, FileError};
 use crate::setup::init::{self, GatewayDir};
 use coffer_core::catalog::CatalogError;
-use coffer_core::ids::NodeId;
-use coffer_core::placement::ClusterMap;
-use coffer_core::shard::ShardStore;
+use coffer_core::placement::{ClusterMap, NodeState};
 use coffer_node::OpenError;
 use coffer_node::quic::{MutualTls, TlsError};
 use coffer_node::service::NodeClient;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,18 +107,13 @@ impl Gateway {
         let tls = MutualTls::load(dir, "gateway")?;
         let client = NodeClient::new(&tls)?;
         let map = config::load_cluster(&paths.file("cluster.json"))?;
-        let stores = map
-            .nodes
-            .iter()
-            .map(|n| (n.id, Arc::new(client.node(n.id, &n.address)) as Arc<dyn ShardStore>))
-            .collect();
-        Self::start(paths, map, stores, listen).await
+        Self::start(paths, map, client, listen).await
     }
 
     async fn start(
         paths: GatewayDir,
         map: ClusterMap,
-        stores: HashMap<NodeId, Arc<dyn ShardStore>>,
+        doors: impl Doors + 'static,
         listen: Option<SocketAddr>,
     ) -> Result<Self, StartError> {
         let settings = GatewayConfig::load(&paths.file("gateway.toml"))?;
@@ -140,12 +134,23 @@ impl Gateway {
         let master = paths.master_key()?;
         let membership = Membership::open(&paths, &settings, &master).await?;
         let catalog = membership.catalog().clone();
-        let nodes = NodeSet::new(map, stores).map_err(StartError::Config)?;
+        let nodes = NodeSet::new(map, doors).map_err(StartError::Config)?;
         let engine_config = EngineConfig {
             memory_bytes: settings.memory_mib.saturating_mul(1024 * 1024),
             ..EngineConfig::default()
         };
         let engine = Engine::new(engine_config, nodes);
+        let repair = RepairConfig {
+            bytes_per_second: settings.repair_mib_per_second.saturating_mul(1024 * 1024),
+            patience: Duration::from_secs(settings.node_patience_seconds),
+            named_keys: encryption::named_keys(&settings.kms_keys),
+            ..RepairConfig::default()
+        };
+        let leader = catalog.clone();
+        let leads = move || leader.leads();
+        let master_key = MasterKey::new(&master);
+        let repairer =
+            Repairer::new(engine.clone(), catalog.clone(), master_key, repair, leads, now_ms);
         let s3 = CofferS3::new(
             engine.clone(),
             catalog.clone(),
@@ -155,7 +160,12 @@ impl Gateway {
         let mut service = S3ServiceBuilder::new(s3);
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone(), catalog.clone()));
-        service.set_route(AdminRoute::new(tokens.clone(), keys.clone(), catalog.clone()));
+        service.set_route(AdminRoute::new(
+            tokens.clone(),
+            keys.clone(),
+            catalog.clone(),
+            repairer.clone(),
+        ));
         service.set_validation(Names::default());
         service.set_host(domains.clone());
         service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(protocol_limits()))));
@@ -181,6 +191,9 @@ impl Gateway {
             pace: Pace::default(),
         };
         let workers = vec![
+            follow::spawn(engine.clone(), catalog.clone()),
+            repairer.spawn(),
+            Sweep::new(engine.clone(), catalog.clone(), SweepConfig::default()).spawn(now_ms),
             gc::spawn(engine, catalog.clone(), garbage, now_ms),
             lifecycle::spawn(catalog, rules, now_ms),
         ];
@@ -255,10 +268,10 @@ fn readiness(engine: Arc<Engine>, catalog: CatalogHandle, needed: usize) -> Heal
         let (engine, catalog) = (engine.clone(), catalog.clone());
         Box::pin(async move {
             let nodes = engine.nodes();
-            let answers = nodes.map().nodes.iter().map(|node| async {
-                let Ok(store) = nodes.store(node.id) else { return false };
-                tokio::time::timeout(PATIENCE, store.stat()).await.is_ok_and(|a| a.is_ok())
-            });
+            let map = nodes.map();
+            let here = map.nodes.iter().filter(|node| node.state != NodeState::Gone);
+            let answers =
+                here.map(|node| async { nodes.ask_stat(node.id, PATIENCE).await.is_ok() });
             let answers = futures::future::join_all(answers);
             let current = tokio::time::timeout(PATIENCE, catalog.current());
             let (answers, current) = tokio::join!(answers, current);

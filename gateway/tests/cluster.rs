@@ -8,6 +8,7 @@ mod support {
 }
 
 use coffer_client::Http3;
+use coffer_client::admin::NewNode;
 use coffer_client::object_store::path::Path;
 use coffer_client::object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 use futures::{StreamExt, TryStreamExt};
@@ -99,6 +100,60 @@ async fn any_two_nodes_may_die_and_with_three_gone_it_says_so_and_comes_back() {
     for node in 0..3 {
         cluster.start_node(node);
     }
+    for (key, len) in OBJECTS {
+        assert!(get_soon(&*store, key).await == content(key, len), "{key}");
+    }
+}
+
+/// Waits until passes over all blobs have found nothing more to do.
+async fn until_repaired(client: &coffer_client::Client, cluster: &Processes) {
+    let passes = async || {
+        let status = client.repair_status().await.unwrap();
+        let waits = status["queue"].as_array().is_none_or(|q| !q.is_empty());
+        (status["pass"]["completed"].as_u64().unwrap(), waits, status)
+    };
+    let (mut quiet_since, _, first) = passes().await;
+    let started = std::time::Instant::now();
+    let rebuilt = |status: &serde_json::Value| status["shards_rebuilt"].as_u64().unwrap();
+    let mut before = rebuilt(&first);
+    loop {
+        let (completed, waits, status) = passes().await;
+        if waits || rebuilt(&status) != before {
+            (quiet_since, before) = (completed, rebuilt(&status));
+        }
+        if before > 0 && completed > quiet_since + 2 {
+            println!("repaired: {status}");
+            return;
+        }
+        assert!(started.elapsed() < 2 * PATIENCE, "{status} {}", cluster.logs());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_lost_for_good_is_replaced_and_redundancy_is_whole_again() {
+    let mut cluster = Processes::start().await;
+    let client = cluster.client_over(Http3::Never);
+    client.create_bucket("data").await.unwrap();
+    let store = client.bucket("data").unwrap();
+    for (key, len) in OBJECTS {
+        put(&*store, key, len).await.unwrap();
+    }
+    cluster.kill_node(0);
+    std::fs::remove_dir_all(cluster.node_dir(0)).unwrap();
+    let refused = client.remove_node("node-1", false).await.unwrap_err().to_string();
+    assert!(refused.contains("Drain it first"), "{refused}");
+    let (id, address) = cluster.new_node();
+    let name = "node-7".to_owned();
+    let new = NewNode { id, name, address, domain: String::new(), weight: 1.0 };
+    client.replace_node("node-1", &new).await.unwrap();
+    until_repaired(&client, &cluster).await;
+    let nodes = client.nodes().await.unwrap();
+    let state = |name: &str| nodes.iter().find(|n| n.name == name).map(|n| n.state.clone());
+    assert_eq!((state("node-1"), state("node-7")), (Some("gone".into()), Some("active".into())));
+    // As many may be lost as ever.
+    cluster.kill_node(1);
+    cluster.kill_node(2);
     for (key, len) in OBJECTS {
         assert!(get_soon(&*store, key).await == content(key, len), "{key}");
     }

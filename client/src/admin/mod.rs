@@ -2,8 +2,10 @@
 //! [`crate::Client`].
 
 mod gateways;
+mod nodes;
 
 pub use gateways::{Addition, GatewayInfo, GatewayRole, NewGateway};
+pub use nodes::{NewNode, NodeChange, NodeInfo};
 
 use crate::s3::Call;
 use http::Method;

@@ -5,6 +5,7 @@
 //! 3. What does not authenticate is rebuilt without the shard that it came from.
 
 use super::Engine;
+use super::nodes::Kind;
 use coffer_core::erasure::CodeError;
 use coffer_core::ids::BlobId;
 use coffer_core::manifest::ChunkRef;
@@ -107,6 +108,11 @@ impl Engine {
                     return Err(ReadError::Damaged { blob, chunk: chunk.position.chunk, why });
                 }
             } else {
+                for index in &proven {
+                    if let Some(node) = chunk.node_of((*index).into()) {
+                        self.suspects.note(node, chunk.key(*index));
+                    }
+                }
                 avoid = Avoid { proven: &avoid.proven | &proven, suspect: None };
                 suspects = None;
             }
@@ -212,7 +218,7 @@ impl Fetch<'_> {
         let mut pieces = Pieces::new();
         let mut asked: FuturesUnordered<_> = reads
             .iter()
-            .filter(|(index, _)| !avoid.contains(*index) && self.seems_up(*index))
+            .filter(|(index, _)| !avoid.contains(*index) && self.is_worth_asking(*index))
             .map(|(index, blocks)| self.ask(*index, *blocks))
             .collect();
         let late = tokio::time::sleep(self.engine.config.hedge_after);
@@ -235,7 +241,7 @@ impl Fetch<'_> {
         pieces
     }
 
-    /// Fills `shards` until `k` are there: first from nodes that seem up, then from any.
+    /// Fills `shards` until `k` are there: first from nodes that are well, then from any.
     async fn ask_others(
         &mut self,
         shards: &mut [Option<Vec<u8>>],
@@ -248,7 +254,7 @@ impl Fetch<'_> {
             .filter(|i| shards[usize::from(*i)].is_none() && !avoid.contains(*i))
             .collect();
         let was_missing = |i: &u8| missing.iter().any(|(m, _)| m == i);
-        candidates.sort_by_key(|i| (was_missing(i), !self.seems_up(*i), *i));
+        candidates.sort_by_key(|i| (was_missing(i), !self.reads_well(*i), *i));
         let mut candidates = candidates.into_iter();
         let mut asked = FuturesUnordered::new();
         let mut failures = Vec::new();
@@ -295,7 +301,10 @@ impl Fetch<'_> {
             // A shard that was never written is as good as lost.
             let Some(node) = node else { return (index, Err(ShardError::NotFound)) };
             let within = engine.config.shard_timeout;
-            let outcome = engine.nodes.call(node, within, |store| store.get(key, blocks)).await;
+            let outcome = engine
+                .nodes
+                .call(node, Kind::Read, within, |store| async move { store.get(key, blocks).await })
+                .await;
             let outcome = outcome.and_then(|bytes| {
                 if bytes.len() == want {
                     Ok(Vec::from(bytes))
@@ -305,6 +314,7 @@ impl Fetch<'_> {
             });
             if let Err(error @ (ShardError::NotFound | ShardError::Corrupt { .. })) = &outcome {
                 tracing::warn!(shard = %key, %node, %error, "shard is lost or damaged; reading around it");
+                engine.suspects.note(node, key);
             }
             (index, outcome)
         }
@@ -321,8 +331,12 @@ impl Fetch<'_> {
         bytes[start..start + self.bytes_of(want)].to_vec()
     }
 
-    fn seems_up(&self, index: u8) -> bool {
-        self.chunk.node_of(index.into()).is_some_and(|n| self.engine.nodes.is_up(n))
+    fn is_worth_asking(&self, index: u8) -> bool {
+        self.chunk.node_of(index.into()).is_some_and(|n| self.engine.nodes.is_worth_reading(n))
+    }
+
+    fn reads_well(&self, index: u8) -> bool {
+        self.chunk.node_of(index.into()).is_some_and(|n| self.engine.nodes.reads_well(n))
     }
 
     fn note(&mut self, error: ShardError) {

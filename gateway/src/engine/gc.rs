@@ -12,6 +12,7 @@ use coffer_core::catalog::records::{GarbageId, GarbageRecord};
 use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::NodeId;
 use coffer_core::manifest::{Manifest, Part};
+use coffer_core::placement::NodeState;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +109,9 @@ impl Engine {
                 by_node.entry(node).or_default().push(key);
             }
         }
+        // Nodes that are gone take what they held with them.
+        let map = self.nodes().map();
+        by_node.retain(|node, _| map.get(*node).is_some_and(|n| n.state != NodeState::Gone));
         // What is not confirmed stays until its node answers.
         let unreachable = self.delete_from_nodes(by_node).await;
         nodes_of

@@ -3,14 +3,17 @@
 //! | module | what |
 //! |---|---|
 //! | [`keys`] | bucket keys: unwrapping, and data keys for new parts |
-//! | [`nodes`] | the storage nodes, and which of them seem to be up |
+//! | [`nodes`] | the storage nodes, and which of them seem to be up, or slow |
 //! | [`budget`] | the bound on memory for chunks in flight |
 //! | [`chunker`] | cutting a request body into chunks |
 //! | [`write`] | a body becomes a part |
 //! | [`store`] | a chunk's shards reach a quorum of nodes |
 //! | [`read`] | a range of an object becomes a stream |
 //! | [`fetch`] | a chunk's segments are fetched, around lost and damaged shards |
+//! | [`suspects`] | shards that reads found lost or damaged, until repair asks |
+//! | [`repair`] | shards that are missing or misplaced are rebuilt or moved |
 //! | [`gc`] | shards that no object needs are deleted |
+//! | [`sweep`] | what nodes hold is compared with what the catalog wants |
 
 pub mod budget;
 pub mod chunker;
@@ -19,7 +22,10 @@ pub mod gc;
 pub mod keys;
 pub mod nodes;
 pub mod read;
+pub mod repair;
 pub mod store;
+pub mod suspects;
+pub mod sweep;
 pub mod write;
 
 use budget::Budget;
@@ -29,6 +35,7 @@ use coffer_core::seal::CipherSuite;
 use nodes::NodeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use suspects::Suspects;
 
 /// The engine's bounds and patience.
 #[derive(Debug, Clone)]
@@ -68,10 +75,11 @@ impl Default for EngineConfig {
 pub struct Engine {
     config: EngineConfig,
     nodes: NodeSet,
-    coder: Coder,
+    coder: Arc<Coder>,
     budget: Budget,
     suite: CipherSuite,
     random: OsRandom,
+    suspects: Suspects,
 }
 
 impl Engine {
@@ -81,9 +89,10 @@ impl Engine {
             budget: Budget::new(config.memory_bytes),
             config,
             nodes,
-            coder: Coder::default(),
+            coder: Arc::new(Coder::default()),
             suite: CipherSuite::default(),
             random: OsRandom,
+            suspects: Suspects::default(),
         })
     }
 

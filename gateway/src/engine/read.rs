@@ -85,7 +85,11 @@ impl Engine {
             .boxed()
     }
 
-    fn open_part(&self, keys: &BucketKeys, part: &Part) -> Result<PartSealer, ReadError> {
+    pub(super) fn open_part(
+        &self,
+        keys: &BucketKeys,
+        part: &Part,
+    ) -> Result<PartSealer, ReadError> {
         Ok(PartSealer::new(self.suite, &keys.data_key(part)?, part.blob)?)
     }
 

@@ -1,13 +1,14 @@
 //! A chunk's shards reach a quorum of nodes, or none of them is kept.
 
 use super::Engine;
+use super::nodes::Kind;
 use super::write::WriteError;
 use bytes::Bytes;
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::layout::ChunkShape;
 use coffer_core::placement::quorum_met;
 use coffer_core::seal::stream::ChunkPosition;
-use coffer_core::shard::{MAX_BATCH, ShardError, ShardKey};
+use coffer_core::shard::{MAX_BATCH, ShardError, ShardKey, ShardStore};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashSet};
@@ -57,7 +58,9 @@ impl Engine {
             let (key, info) = (job.key(index), job.shape.shard_info());
             async move {
                 let within = self.config.shard_timeout;
-                let stored = self.nodes.call(node, within, |store| store.put(key, info, payload));
+                let stored = self.nodes.call(node, Kind::Write, within, |store| async move {
+                    store.put(key, info, payload).await
+                });
                 (index, node, stored.await)
             }
         };
@@ -185,7 +188,9 @@ impl Engine {
     async fn delete_shards(&self, node: NodeId, keys: Vec<ShardKey>) -> Result<(), ShardError> {
         let within = self.config.shard_timeout;
         for batch in keys.chunks(MAX_BATCH) {
-            self.nodes.call(node, within, |store| store.delete(batch.to_vec())).await?;
+            let batch = batch.to_vec();
+            let delete = |store: Arc<dyn ShardStore>| async move { store.delete(batch).await };
+            self.nodes.call(node, Kind::Other, within, delete).await?;
         }
         Ok(())
     }

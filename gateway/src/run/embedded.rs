@@ -3,8 +3,10 @@
 use super::{Gateway, StartError};
 use crate::setup::config::{self, GatewayConfig};
 use crate::setup::init;
+use coffer_core::ids::NodeId;
 use coffer_core::shard::ShardStore;
 use coffer_node::{NodeEngine, NodeOptions};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ impl Embedded {
             nodes.push(Arc::new(NodeEngine::open(&dir, entry.id, NodeOptions::default())?));
         }
         let store = |node: &Arc<NodeEngine>| (node.node(), node.clone() as Arc<dyn ShardStore>);
-        let stores = nodes.iter().map(store).collect();
+        let stores: HashMap<NodeId, _> = nodes.iter().map(store).collect();
         let gateway = Gateway::start(paths, map, stores, Some(options.listen)).await?;
         Ok(Self { gateway, nodes })
     }

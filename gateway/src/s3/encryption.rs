@@ -21,6 +21,11 @@ use zeroize::Zeroizing;
 /// The named key of objects that name none.
 const DEFAULT_KEY: &str = "aws/s3";
 
+/// All keys that may lock an object's data key a second time, beside those of clients.
+pub(crate) fn named_keys(configured: &[String]) -> Vec<String> {
+    std::iter::once(DEFAULT_KEY.to_owned()).chain(configured.iter().cloned()).collect()
+}
+
 /// A client's own key, for one request.
 pub(super) struct CustomerKey {
     lock: SecondLock,

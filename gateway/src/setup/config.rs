@@ -44,6 +44,12 @@ pub struct GatewayConfig {
     /// tests that can't wait: objects go as much earlier. Clients are always told real days.
     #[serde(default = "default_lifecycle_day")]
     pub lifecycle_day_seconds: u64,
+    /// What repair may read from and write to storage nodes, in MiB a second; 0 for no limit.
+    #[serde(default = "default_repair")]
+    pub repair_mib_per_second: u64,
+    /// How long a storage node may be silent before its shards are rebuilt on others, in seconds.
+    #[serde(default = "default_patience")]
+    pub node_patience_seconds: u64,
     /// Memory for object data in flight, in MiB.
     #[serde(default = "default_memory")]
     pub memory_mib: usize,
@@ -82,6 +88,14 @@ const fn default_lifecycle_day() -> u64 {
     24 * 3600
 }
 
+const fn default_repair() -> u64 {
+    64
+}
+
+const fn default_patience() -> u64 {
+    900
+}
+
 const fn default_memory() -> usize {
     128
 }
@@ -107,6 +121,8 @@ impl GatewayConfig {
             garbage_grace_seconds: default_grace(),
             lifecycle_interval_seconds: default_lifecycle_interval(),
             lifecycle_day_seconds: default_lifecycle_day(),
+            repair_mib_per_second: default_repair(),
+            node_patience_seconds: default_patience(),
             memory_mib: default_memory(),
             max_requests: default_requests(),
             id: default_id(),

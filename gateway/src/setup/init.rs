@@ -175,6 +175,25 @@ fn init_nodes(dir: &Path, gateway: &GatewayDir) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Makes the directory of one more node for a cluster that serves already, with a certificate of the
+/// authority in the gateway's directory. The node is called as its directory is.
+///
+/// # Errors
+/// [`FileError`]; also when the directory is a node's already.
+pub fn new_node(gateway: &Path, dir: &Path, address: SocketAddr) -> Result<NodeEntry, FileError> {
+    let file = dir.join("node.toml");
+    if file.exists() {
+        let why = "it is there already; choose another directory for the new node";
+        return Err(FileError::invalid(&file, why));
+    }
+    let mut entry = new_nodes(std::iter::once(Some(&address)))?.swap_remove(0);
+    if let Some(name) = dir.file_name() {
+        entry.name = name.to_string_lossy().into_owned();
+    }
+    init_node(dir, &entry, &Authority::load_or_create(gateway)?)?;
+    Ok(entry)
+}
+
 fn init_node(dir: &Path, entry: &NodeEntry, authority: &Authority) -> Result<(), FileError> {
     std::fs::create_dir_all(dir).map_err(FileError::io(dir))?;
     let issued = authority
@@ -335,6 +354,19 @@ mod tests {
         std::fs::remove_file(dir.path().join("gateway.pem")).unwrap();
         let error = init().err().unwrap().to_string();
         assert!(error.contains("ca.key") && error.contains("bring it back"), "{error}");
+    }
+
+    #[test]
+    fn a_later_node_has_an_id_of_its_own_and_its_directory_is_never_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        init_gateway(dir.path(), &config(), || new_nodes([None; 2].into_iter())).unwrap();
+        let node = dir.path().join("node-9");
+        let make = || new_node(dir.path(), &node, SocketAddr::from(([127, 0, 0, 1], 9)));
+        let entry = make().unwrap();
+        assert_eq!((entry.name.as_str(), entry.address.as_str()), ("node-9", "127.0.0.1:9"));
+        let text = std::fs::read_to_string(node.join("node.toml")).unwrap();
+        assert!(text.contains(&entry.id.to_string()));
+        assert!(make().err().unwrap().to_string().contains("another directory"));
     }
 
     #[test]

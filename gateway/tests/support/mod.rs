@@ -7,11 +7,13 @@ use bytes::Bytes;
 use coffer_core::ids::NodeId;
 use coffer_core::placement::{ClusterMap, NodeEntry, NodeState};
 use coffer_core::shard::{
-    BlockRange, Damage, Finding, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
+    BlockRange, Damage, Finding, MAX_BATCH, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// How a node behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum Mood {
     Down,
     /// Takes requests and never answers.
     Hangs,
+    /// Answers after this long.
+    Slow(Duration),
     /// Takes no writes.
     Full,
     /// Answers reads with bytes that were changed, checksums or not.
@@ -37,9 +41,16 @@ pub(crate) struct MemoryNode {
     shards: Mutex<BTreeMap<ShardKey, (ShardInfo, Bytes)>>,
     /// Shards that were damaged, in the order in which a scrub has found them.
     findings: Mutex<Vec<Finding>>,
+    /// Bytes of payload that were read.
+    pub(crate) bytes_read: AtomicU64,
 }
 
 impl MemoryNode {
+    /// Loses all shards, as a new disk does.
+    pub(crate) fn wipe(&self) {
+        self.shards.lock().unwrap().clear();
+    }
+
     pub(crate) fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
     }
@@ -56,7 +67,21 @@ impl MemoryNode {
         findings.push(Finding { id, key, damage: Damage::BadBlock { block: 0 } });
     }
 
-    fn is_damaged(&self, key: ShardKey) -> bool {
+    /// Has a shard from somewhere.
+    pub(crate) fn keep(&self, key: ShardKey, info: ShardInfo, payload: Bytes) {
+        self.shards.lock().unwrap().insert(key, (info, payload));
+    }
+
+    /// Loses a shard without noticing.
+    pub(crate) fn forget(&self, key: ShardKey) {
+        assert!(self.shards.lock().unwrap().remove(&key).is_some());
+    }
+
+    pub(crate) fn findings_open(&self) -> usize {
+        self.findings.lock().unwrap().len()
+    }
+
+    pub(crate) fn is_damaged(&self, key: ShardKey) -> bool {
         self.findings.lock().unwrap().iter().any(|f| f.key == key)
     }
 
@@ -65,6 +90,10 @@ impl MemoryNode {
         match mood {
             Mood::Down => Err(ShardError::Unreachable("connection refused".into())),
             Mood::Hangs => std::future::pending().await,
+            Mood::Slow(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(mood)
+            }
             mood => Ok(mood),
         }
     }
@@ -89,6 +118,7 @@ impl ShardStore for MemoryNode {
         let (info, payload) = shards.get(&key).ok_or(ShardError::NotFound)?;
         let range = blocks.bytes_in(info)?;
         let bytes = payload.slice(range.start as usize..range.end as usize);
+        self.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         match mood {
             _ if self.is_damaged(key) => Err(ShardError::Corrupt { block: blocks.first }),
             Mood::Damaged => Err(ShardError::Corrupt { block: blocks.first }),
@@ -115,7 +145,7 @@ impl ShardStore for MemoryNode {
         self.mood().await?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let shards = self.shards.lock().unwrap();
-        let page = shards.range((from, Bound::Unbounded)).take(limit as usize);
+        let page = shards.range((from, Bound::Unbounded)).take(MAX_BATCH.min(limit as usize));
         Ok(page.map(|(key, (info, _))| (*key, *info)).collect())
     }
 
@@ -151,6 +181,7 @@ impl Cluster {
             mood: Mutex::new(Mood::Fine),
             shards: Mutex::default(),
             findings: Mutex::default(),
+            bytes_read: AtomicU64::new(0),
         };
         Self { nodes: (0..nodes).map(|i| Arc::new(node(i))).collect() }
     }

@@ -121,6 +121,21 @@ impl Processes {
         self.until_ready(0).await;
     }
 
+    /// Makes and starts one more node. Returns its id and its address.
+    pub(crate) fn new_node(&mut self) -> (String, String) {
+        let dir = self.node_dir(self.nodes.len());
+        let address = format!("127.0.0.1:{}", free_ports(1)[0]);
+        let mut make = Command::new(binary("coffer-gateway"));
+        make.arg("new-node").arg("--data").arg(&self.gateways[0].dir);
+        make.arg("--node-dir").arg(&dir).arg("--address").arg(&address);
+        assert!(make.stdout(Stdio::null()).status().unwrap().success());
+        let text = std::fs::read_to_string(dir.join("node.toml")).unwrap();
+        let id = text.split('"').nth(1).unwrap().to_owned();
+        self.nodes.push(None);
+        self.start_node(self.nodes.len() - 1);
+        (id, address)
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill_node(&mut self, node: usize) {
         kill(&mut self.nodes[node]);

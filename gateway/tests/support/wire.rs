@@ -8,12 +8,18 @@ use coffer_core::bucket::BucketSettings;
 use coffer_core::catalog::Command;
 use coffer_core::catalog::records::BucketRecord;
 use coffer_core::erasure::Code;
-use coffer_core::ids::{BucketName, TokenId};
+use coffer_core::ids::{BucketName, NodeId, TokenId};
+use coffer_core::placement::{ClusterMap, NodeEntry, NodeState};
 use coffer_core::seal::Key;
+use coffer_core::shard::ShardStore;
 use coffer_gateway::auth::access::Access;
 use coffer_gateway::auth::keys::{AccessKey, KeyRing, Secret};
 use coffer_gateway::auth::token::Tokens;
 use coffer_gateway::catalog::CatalogHandle;
+use coffer_gateway::engine::keys::MasterKey;
+use coffer_gateway::engine::nodes::NodeSet;
+use coffer_gateway::engine::repair::{RepairConfig, Repairer};
+use coffer_gateway::engine::{Engine, EngineConfig};
 use coffer_gateway::http::admin::{AdminRoute, Names};
 use coffer_gateway::http::cors::CrossOrigin;
 use coffer_gateway::http::forms::Forms;
@@ -36,6 +42,7 @@ use s3s::dto::{
 };
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, S3, S3Request, S3Response, S3Result};
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -136,6 +143,23 @@ async fn catalog(path: &Path) -> CatalogHandle {
     catalog
 }
 
+/// A repairer that has nothing to do: its one node is nowhere.
+fn repairer(catalog: &CatalogHandle) -> Arc<Repairer> {
+    let node = NodeEntry {
+        id: NodeId::from_bytes([1; 16]),
+        name: "nowhere".into(),
+        address: String::new(),
+        domain: String::new(),
+        weight: 1.0,
+        state: NodeState::Active,
+    };
+    let doors = HashMap::<NodeId, Arc<dyn ShardStore>>::new();
+    let nodes = NodeSet::new(ClusterMap { version: 1, nodes: vec![node] }, doors).unwrap();
+    let engine = Engine::new(EngineConfig::default(), nodes);
+    let master = MasterKey::new(&Key::from_bytes([7; 32]));
+    Repairer::new(engine, catalog.clone(), master, RepairConfig::default(), || true, || 0)
+}
+
 impl Fixture {
     pub(crate) async fn start() -> Self {
         Self::start_with(Limits::default(), Health::new(|| Box::pin(async { None }))).await
@@ -162,7 +186,8 @@ impl Fixture {
         let mut service = S3ServiceBuilder::new(Few);
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone(), catalog.clone()));
-        service.set_route(AdminRoute::new(tokens.clone(), keys.clone(), catalog.clone()));
+        let repairer = repairer(&catalog);
+        service.set_route(AdminRoute::new(tokens.clone(), keys.clone(), catalog.clone(), repairer));
         service.set_validation(Names::default());
         let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = sockets.address();

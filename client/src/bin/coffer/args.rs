@@ -2,7 +2,7 @@
 
 mod admin;
 
-pub(crate) use admin::{Admin, Gateway};
+pub(crate) use admin::{Admin, Gateway, NewNodeArgs, Node};
 
 use clap::{Args, Parser, Subcommand};
 use coffer_client::transfer::ByteRange;

@@ -4,16 +4,21 @@
 //! |---|---|
 //! | `tokens` | `/.coffer/v1/tokens`: access tokens |
 //! | `gateways` | `/.coffer/v1/gateways`, `/.coffer/v1/gateways/ID`: the cluster's gateways |
+//! | `nodes` | `/.coffer/v1/nodes`, `/.coffer/v1/nodes/NAME`: the storage nodes |
+//! | `repair` | `/.coffer/v1/repair`: how far repair is |
 //! | `quota` | `/.coffer/v1/buckets/NAME/quota`: what a bucket may hold, and what it holds |
 
 mod gateways;
+mod nodes;
 mod quota;
+mod repair;
 mod tokens;
 
 use crate::auth::access::denied;
 use crate::auth::identity;
 use crate::auth::{Identity, KeyRing, Tokens};
 use crate::catalog::CatalogHandle;
+use crate::engine::repair::Repairer;
 use crate::http::host::HostBucket;
 use crate::s3::errors::{s3, to_s3};
 use coffer_core::ids::BucketName;
@@ -51,12 +56,18 @@ pub struct AdminRoute {
     tokens: Arc<Tokens>,
     keys: KeyRing,
     catalog: CatalogHandle,
+    repairer: Arc<Repairer>,
 }
 
 impl AdminRoute {
     /// A route for the holders of `keys` and of `tokens`.
-    pub fn new(tokens: Arc<Tokens>, keys: KeyRing, catalog: CatalogHandle) -> Self {
-        Self { tokens, keys, catalog }
+    pub fn new(
+        tokens: Arc<Tokens>,
+        keys: KeyRing,
+        catalog: CatalogHandle,
+        repairer: Arc<Repairer>,
+    ) -> Self {
+        Self { tokens, keys, catalog, repairer }
     }
 
     fn caller(&self, request: &S3Request<Body>) -> Option<Arc<Identity>> {
@@ -93,6 +104,11 @@ impl S3Route for AdminRoute {
             }
             ["gateways"] => gateways::list(&self.catalog, &caller, &request).await,
             ["gateways", id] => gateways::change(&self.catalog, &caller, id, request).await,
+            ["nodes"] => nodes::serve(&self.catalog, &self.repairer, &caller, None, request).await,
+            ["nodes", name] => {
+                nodes::serve(&self.catalog, &self.repairer, &caller, Some(name), request).await
+            }
+            ["repair"] => repair::serve(&self.repairer, &caller, &request),
             _ => {
                 let message = "There is no such administrative request.";
                 Err(s3(S3ErrorCode::NotImplemented, message))

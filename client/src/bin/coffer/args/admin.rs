@@ -1,6 +1,6 @@
 //! `coffer admin`: operating the cluster.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use coffer_client::Endpoint;
 
 #[derive(Debug, Subcommand)]
@@ -8,6 +8,76 @@ pub(crate) enum Admin {
     /// The gateways: those that serve S3 and keep the catalog
     #[command(subcommand)]
     Gateway(Gateway),
+    /// The storage nodes: those that hold the shards
+    #[command(subcommand)]
+    Node(Node),
+    /// Show how far repair is: what waits, the pass over all blobs, and what was done
+    Repair,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// List them, with how they are and what they hold
+    Ls,
+    /// Add one that was made by `coffer-gateway new-node` and runs
+    Add {
+        #[command(flatten)]
+        node: NewNodeArgs,
+    },
+    /// Change its failure domain or its share of the data
+    Set {
+        /// Its name or its id
+        name: String,
+        /// Its failure domain: ZONE/RACK/HOST, or fewer names
+        #[arg(long)]
+        domain: Option<String>,
+        /// Its share of the data, relative to the other nodes
+        #[arg(long)]
+        weight: Option<f64>,
+    },
+    /// Have it give its shards to other nodes
+    Drain {
+        /// Its name or its id
+        name: String,
+    },
+    /// Have it keep its shards after all
+    Undrain {
+        /// Its name or its id
+        name: String,
+    },
+    /// Give one up that is lost, and add another in its place
+    Replace {
+        /// The name or the id of the one that is lost
+        name: String,
+        #[command(flatten)]
+        node: NewNodeArgs,
+    },
+    /// Give one up. What it holds is rebuilt from other nodes
+    Remove {
+        /// Its name or its id
+        name: String,
+        /// Even if it was not drained
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// A storage node that is to be added.
+#[derive(Debug, Args)]
+pub(crate) struct NewNodeArgs {
+    /// The node_id in its node.toml
+    pub(crate) id: String,
+    /// Where its shard service listens: HOST:PORT
+    pub(crate) address: String,
+    /// What it is to be called
+    #[arg(long = "name", id = "new-name", value_name = "NAME")]
+    pub(crate) node_name: String,
+    /// Its failure domain: ZONE/RACK/HOST, or fewer names
+    #[arg(long, default_value = "")]
+    pub(crate) domain: String,
+    /// Its share of the data, relative to the other nodes
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) weight: f64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! `admin gateway ls`, `add`, `remove`.
 
+use super::table;
 use crate::args::Gateway;
 use crate::exit::Failure;
 use crate::session::Session;
@@ -56,21 +57,6 @@ fn row(gateway: &GatewayInfo) -> [String; 8] {
         gateway.peer.clone(),
         gateway.endpoint.clone(),
     ]
-}
-
-/// Columns side by side, each as wide as it must be.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 async fn add(session: &Session<'_>, gateway: &NewGateway) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! `admin`.
 
 mod gateway;
+mod node;
+mod repair;
 
 use crate::args::Admin;
 use crate::exit::Failure;
@@ -9,5 +11,22 @@ use crate::session::Session;
 pub(crate) async fn run(session: &Session<'_>, command: Admin) -> Result<(), Failure> {
     match command {
         Admin::Gateway(command) => gateway::run(session, command).await,
+        Admin::Node(command) => node::run(session, command).await,
+        Admin::Repair => repair::run(session).await,
     }
+}
+
+/// Columns side by side, each as wide as it must be.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }

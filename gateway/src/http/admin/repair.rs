@@ -1,0 +1,25 @@
+//! How far repair is.
+
+use super::answer;
+use crate::auth::Identity;
+use crate::auth::access::denied;
+use crate::engine::repair::Repairer;
+use crate::s3::errors::s3;
+use http::Method;
+use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result};
+
+/// `GET /.coffer/v1/repair`, for the cluster's administrators. The gateway that leads repairs; the
+/// others say that they do not.
+pub(super) fn serve(
+    repairer: &Repairer,
+    caller: &Identity,
+    request: &S3Request<Body>,
+) -> S3Result<S3Response<Body>> {
+    if !caller.administers() {
+        return Err(denied());
+    }
+    if request.method != Method::GET {
+        return Err(s3(S3ErrorCode::MethodNotAllowed, "Repair's progress is shown by GET."));
+    }
+    answer(&repairer.status())
+}
