@@ -2,7 +2,7 @@
 
 use super::status::PassStatus;
 use super::{Repairer, Scene};
-use crate::engine::nodes::Kind;
+use crate::engine::nodes::{Kind, follow};
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::repair::Standing;
@@ -90,6 +90,8 @@ impl Repairer {
     }
 
     async fn look(&self) -> Result<(), CatalogError> {
+        // With an older map, nodes that were added since would pass for lost.
+        follow::follow(self.engine.nodes(), &self.catalog).await?;
         self.ask_nodes().await?;
         let scene = self.scene();
         self.pass().notice(&scene);
