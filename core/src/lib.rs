@@ -17,6 +17,7 @@
 //! | [`shard`], [`wire`] | what a storage node offers, and how that is said over QUIC |
 //! | [`health`] | how well a node and its disks are, by the figures that it gives |
 //! | [`catalog`] | buckets, objects, uploads: a state machine over an ordered key-value store |
+//! | [`journal`] | what nodes keep of the catalog, so that it can be rebuilt from them |
 //! | [`access`] | who may do what: verbs, scopes, grants |
 //! | [`bucket`] | what can be set on a bucket, and what that decides |
 //! | `testing` | judges for tests (feature `testing`): is a history linearizable? |
@@ -37,6 +38,7 @@ pub mod catalog;
 pub mod erasure;
 pub mod health;
 pub mod ids;
+pub mod journal;
 pub mod layout;
 pub mod manifest;
 pub mod placement;
