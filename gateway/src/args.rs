@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use coffer_gateway::journal::command::NodeAddress;
 use coffer_gateway::setup::gateways::GatewayAddress;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -95,6 +96,26 @@ pub(crate) enum Command {
         /// Where the node will listen.
         #[arg(long, value_name = "ADDR")]
         address: SocketAddr,
+    },
+    /// Make the lost catalog of a gateway anew, from the journal on the storage nodes and the master
+    /// key. Only when no gateway of the cluster has its catalog any more: otherwise start it with an
+    /// empty one, and the others send it theirs.
+    RebuildCatalog {
+        /// The gateway's directory, with its keys. No gateway may be running.
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// If there is a catalog, move it aside.
+        #[arg(long)]
+        replace: bool,
+        /// Leave out what can't be found, instead of refusing.
+        #[arg(long)]
+        accept_loss: bool,
+        /// A storage node that cluster.json does not list, or that has moved; once for each.
+        #[arg(long = "node-address", value_name = "ID=ADDR")]
+        node_addresses: Vec<NodeAddress>,
+        /// Print one line of JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Run a gateway whose storage nodes are other processes.
     Serve {

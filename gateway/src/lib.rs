@@ -7,6 +7,7 @@
 //! | [`s3`] | the S3 operations, translated to the engine and the catalog |
 //! | [`engine`] | writing and reading parts: chunks, sealing, shards, quorums |
 //! | [`catalog`] | the catalog's store on disk and its single writer |
+//! | [`journal`] | the catalog's journal on the storage nodes, and a catalog made from it |
 //! | [`peer`] | how gateways reach each other |
 //! | [`membership`] | this gateway among the others: founding, joining, coming back |
 //! | [`lifecycle`] | the worker that does what the buckets' lifecycle rules say |
@@ -27,6 +28,7 @@ pub mod auth;
 pub mod catalog;
 pub mod engine;
 pub mod http;
+pub mod journal;
 pub mod lifecycle;
 pub mod membership;
 pub mod peer;

@@ -6,12 +6,16 @@ use anyhow::ensure;
 use args::{Args, Command};
 use clap::Parser;
 use coffer_gateway::catalog::raft::types::GatewayId;
+use coffer_gateway::journal::command::RebuildCommand;
+use coffer_gateway::journal::replay::Progress;
 use coffer_gateway::run::{Embedded, EmbeddedOptions, Gateway};
 use coffer_gateway::setup::config::GatewayConfig;
 use coffer_gateway::setup::gateways::{self, GatewayAddress};
 use coffer_gateway::setup::init;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -81,6 +85,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             cluster.stop().await;
             Ok(())
         }),
+        Command::RebuildCatalog { data, replace, accept_loss, node_addresses, json } => {
+            let command = RebuildCommand { data, replace, accept_loss, nodes: node_addresses };
+            rebuild_catalog(&command, json)
+        }
         Command::Serve { data, listen, json } => block_on(async {
             let gateway = Gateway::serve(&data, listen).await?;
             print_serving(&gateway, json)?;
@@ -122,6 +130,48 @@ fn print_init_gateway(data: &Path, id: u64, address: GatewayAddress) -> anyhow::
     println!("made {}. Start it, and then add it to the cluster:", data.display());
     println!("  coffer-gateway serve --data {}", data.display());
     println!("  coffer admin gateway add {id} {peer} {endpoint}");
+    Ok(())
+}
+
+fn rebuild_catalog(command: &RebuildCommand, json: bool) -> anyhow::Result<()> {
+    let told = std::sync::Mutex::new(Instant::now());
+    let tell = |progress: Progress| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= Duration::from_secs(1) {
+            *told = Instant::now();
+            let (groups, mib) = (progress.groups, progress.bytes >> 20);
+            eprintln!("read {mib} MiB of the journal, applied {groups} groups of commands");
+        }
+    };
+    let report = command.run(&tell)?;
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(());
+    }
+    match report.snapshot {
+        Some(index) => println!("snapshot: as of entry {index}"),
+        None => println!("snapshot: none, from the first entry on"),
+    }
+    println!("groups:   {} after it, the last is entry {}", report.groups, report.last);
+    println!(
+        "rebuilt:  {} buckets, {} object versions, {} bytes",
+        report.buckets, report.versions, report.bytes
+    );
+    if let Some(gap) = &report.gap {
+        println!("LOST:     {gap}");
+    }
+    for node in &report.away {
+        println!("away:     {node}");
+    }
+    for node in &report.not_asked {
+        println!("not asked: {node} (give --node-address if objects are missing)");
+    }
+    if let Some(why) = &report.not_renewed {
+        println!("note:     the journal begins anew when the gateway is started ({why})");
+    }
+    println!(
+        "Start this gateway. Others follow with empty catalogs, or by: coffer admin gateway add"
+    );
     Ok(())
 }
 

@@ -23,6 +23,7 @@ use crate::http::front::{Front, Limits};
 use crate::http::health::{Health, Problem};
 use crate::http::tls::ServerTls;
 use crate::http::{Server, Sockets};
+use crate::journal::{self, JournalConfig};
 use crate::lifecycle::{self, LifecycleConfig, Pace};
 use crate::membership::Membership;
 use crate::s3::{CofferS3, Settings, encryption, now_ms};
@@ -140,6 +141,12 @@ impl Gateway {
             ..EngineConfig::default()
         };
         let engine = Engine::new(engine_config, nodes);
+        let mut workers = Vec::new();
+        if settings.journal {
+            let (engine, config) = (engine.clone(), JournalConfig::surviving(code.m()));
+            let nodes: journal::Nodes = Arc::new(move || journal::View::of_engine(&engine));
+            workers.push(journal::spawn(catalog.clone(), nodes, &master, config).task);
+        }
         let repair = RepairConfig {
             bytes_per_second: settings.repair_mib_per_second.saturating_mul(1024 * 1024),
             patience: Duration::from_secs(settings.node_patience_seconds),
@@ -190,13 +197,13 @@ impl Gateway {
             day: Duration::from_secs(settings.lifecycle_day_seconds),
             pace: Pace::default(),
         };
-        let workers = vec![
+        workers.extend([
             follow::spawn(engine.clone(), catalog.clone()),
             repairer.spawn(),
             Sweep::new(engine.clone(), catalog.clone(), SweepConfig::default()).spawn(now_ms),
             gc::spawn(engine, catalog.clone(), garbage, now_ms),
             lifecycle::spawn(catalog, rules, now_ms),
-        ];
+        ]);
 
         let endpoint = format!("https://{}", reachable(address));
         let root = paths.root_key()?;

@@ -8,13 +8,14 @@ use std::fmt;
 /// What is known of a record by the names of its parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Found {
-    parts: BTreeSet<u32>,
+    /// The parts' lengths by their numbers.
+    parts: BTreeMap<u32, u32>,
 }
 
 impl Found {
     /// Whether no part is missing before the last that was found.
     fn has_no_hole(&self) -> bool {
-        self.parts.last().is_some_and(|last| self.parts.len() == *last as usize + 1)
+        self.parts.keys().next_back().is_some_and(|last| self.parts.len() == *last as usize + 1)
     }
 }
 
@@ -63,7 +64,7 @@ impl Names {
     /// Takes a name that a node lists. Returns whether it is one of the journal's.
     pub fn add(&mut self, key: &ShardKey, info: &ShardInfo) -> bool {
         let Some((record, part)) = Record::of(key) else { return false };
-        self.records.entry(record).or_default().parts.insert(part);
+        self.records.entry(record).or_default().parts.insert(part, info.len);
         let copies = info.code.n();
         self.copies = Some(self.copies.map_or(copies, |least| least.min(copies)));
         true
@@ -81,7 +82,13 @@ impl Names {
 
     /// The parts of a record that were found.
     pub fn parts(&self, record: Record) -> impl DoubleEndedIterator<Item = u32> + '_ {
-        self.records.get(&record).into_iter().flat_map(|found| found.parts.iter().copied())
+        self.records.get(&record).into_iter().flat_map(|found| found.parts.keys().copied())
+    }
+
+    /// The length of a record in bytes, as stored.
+    pub fn bytes(&self, record: Record) -> u64 {
+        let found = self.records.get(&record);
+        found.map_or(0, |found| found.parts.values().map(|len| u64::from(*len)).sum())
     }
 
     /// The greatest index that any record covers, whole or not.

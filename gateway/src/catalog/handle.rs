@@ -1,6 +1,7 @@
 //! The door to the catalog for the rest of the gateway.
 
-use super::raft::commit::{ANSWER, Committer, Undone};
+use super::raft::commit::{ANSWER, Committed, Committer, Undone};
+use super::raft::gate::Gate;
 use super::raft::leader::{Leader, Place, leads};
 use super::raft::link::Links;
 use super::raft::members::{self, Member, MemberChange, MemberStatus};
@@ -9,7 +10,7 @@ use super::raft::options::Options;
 use super::raft::reads::Reads;
 use super::raft::service::RaftService;
 use super::raft::snapshot::SnapshotData;
-use super::raft::types::{Answers, Encoded, GatewayId, Group, LogId, Peer, SnapshotMeta, Types};
+use super::raft::types::{Encoded, GatewayId, Group, LogId, Peer, SnapshotMeta, Types};
 use super::store::export::Export;
 pub use super::store::state::Catalog;
 use super::store::{LogStore, SledTrees, StateMachine, States, Trees};
@@ -17,6 +18,7 @@ use coffer_core::catalog::{CatalogError, Command, KvError, Outcome, Scope};
 use coffer_core::ids::BucketName;
 use coffer_core::random::OsRandom;
 use coffer_core::seal::{Envelope, Key};
+use futures::future::BoxFuture;
 use openraft::Raft;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ const STATUS: Duration = Duration::from_secs(2);
 pub struct CatalogHandle {
     states: Arc<States>,
     log: LogStore,
+    gate: Gate,
     raft: Raft<Types>,
     leader: Leader,
     local: Committer,
@@ -122,12 +125,15 @@ impl CatalogHandle {
         let leader = Leader::new(raft.metrics(), options.link.clone());
         let patience = options.timing.patience;
         let reads = Reads::new(raft.clone(), leader.clone(), progress.clone(), patience);
-        let local = Committer::local(raft.clone());
+        let gate = Gate::default();
+        let local = Committer::local(raft.clone(), gate.clone());
         let to = leader.clone();
-        let forward = Committer::new(move |group| {
+        let forward = move |group| -> BoxFuture<'static, _> {
             let to = to.clone();
             Box::pin(async move { forward(&to, group).await })
-        });
+        };
+        // The leader's answers have passed its gate.
+        let forward = Committer::new(forward, Gate::default());
         let (stop, stopping) = oneshot::channel();
         let (lead, leadership) = watch::channel(false);
         tokio::spawn(run(raft.clone(), lead, stopping));
@@ -135,6 +141,7 @@ impl CatalogHandle {
         Ok(Self {
             states,
             log,
+            gate,
             raft,
             leader,
             local,
@@ -228,6 +235,11 @@ impl CatalogHandle {
         &self.log
     }
 
+    /// Where this gateway's answers wait for the journal, while it leads.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     /// All rows as of one entry of the log; nothing before there is one.
     ///
     /// # Errors
@@ -301,11 +313,11 @@ pub fn envelope(master: &Key) -> Envelope {
 }
 
 /// Sends a group to the leader.
-async fn forward(leader: &Leader, group: Group) -> Result<Answers, Undone> {
+async fn forward(leader: &Leader, group: Group) -> Result<Committed, Undone> {
     let place = leader.find(Instant::now()).await;
     let Ok(Place::There(id, peer)) = place else { return Err(Undone::NotLeader(None)) };
     match leader.link().call(id, &peer, PeerRequest::Propose(group), ANSWER).await {
-        Ok(PeerResponse::Proposed(answers)) => Ok(answers),
+        Ok(PeerResponse::Proposed(answers)) => Ok(Committed { answers, index: None }),
         Ok(PeerResponse::NotLeader { leader }) => Err(Undone::NotLeader(leader)),
         Ok(PeerResponse::Refused(why)) => Err(Undone::NotSent(why)),
         Ok(PeerResponse::Unknown(why)) => Err(Undone::Unknown(why)),

@@ -50,6 +50,10 @@ pub struct GatewayConfig {
     /// How long a storage node may be silent before its shards are rebuilt on others, in seconds.
     #[serde(default = "default_patience")]
     pub node_patience_seconds: u64,
+    /// Whether what the catalog is told is also written to the storage nodes, so that it can be
+    /// rebuilt from them if all gateways are lost.
+    #[serde(default = "default_journal")]
+    pub journal: bool,
     /// Memory for object data in flight, in MiB.
     #[serde(default = "default_memory")]
     pub memory_mib: usize,
@@ -96,6 +100,10 @@ const fn default_patience() -> u64 {
     900
 }
 
+const fn default_journal() -> bool {
+    true
+}
+
 const fn default_memory() -> usize {
     128
 }
@@ -123,6 +131,7 @@ impl GatewayConfig {
             lifecycle_day_seconds: default_lifecycle_day(),
             repair_mib_per_second: default_repair(),
             node_patience_seconds: default_patience(),
+            journal: default_journal(),
             memory_mib: default_memory(),
             max_requests: default_requests(),
             id: default_id(),

@@ -3,6 +3,7 @@
 //! While a group is on its way, the next one gathers: one sync of the log serves all of it. What a
 //! gateway that does not lead sends to the leader gathers twice, here and there.
 
+use super::gate::Gate;
 use super::network::PeerResponse;
 use super::types::{Answers, Encoded, GatewayId, Group, Types};
 use coffer_core::catalog::{CatalogError, Outcome};
@@ -53,6 +54,15 @@ struct Waiting {
     reply: oneshot::Sender<Result<Answers, Undone>>,
 }
 
+/// What was committed, and where in this gateway's log it is.
+#[derive(Debug)]
+pub struct Committed {
+    /// What the commands did.
+    pub answers: Answers,
+    /// The entry; `None` if another gateway has committed it.
+    pub index: Option<u64>,
+}
+
 /// Where commands gather; clones share it. It ends with the last of them.
 #[derive(Clone)]
 pub struct Committer {
@@ -60,20 +70,22 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Commits through this gateway's member of the raft, if that leads.
-    pub fn local(raft: Raft<Types>) -> Self {
-        Self::new(move |group| {
+    /// Commits through this gateway's member of the raft, if that leads. Answers pass the gate.
+    pub fn local(raft: Raft<Types>, gate: Gate) -> Self {
+        let propose = move |group| -> BoxFuture<'static, _> {
             let raft = raft.clone();
             Box::pin(async move { propose(&raft, group).await })
-        })
+        };
+        Self::new(propose, gate)
     }
 
     /// Commits by `send`, one group at a time.
     pub fn new(
-        send: impl Fn(Group) -> BoxFuture<'static, Result<Answers, Undone>> + Send + Sync + 'static,
+        send: impl Fn(Group) -> BoxFuture<'static, Result<Committed, Undone>> + Send + Sync + 'static,
+        gate: Gate,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(gather(waiting, send));
+        tokio::spawn(gather(waiting, send, gate));
         Self { queue }
     }
 
@@ -115,7 +127,8 @@ impl Committer {
 
 async fn gather(
     mut queue: mpsc::Receiver<Waiting>,
-    send: impl Fn(Group) -> BoxFuture<'static, Result<Answers, Undone>>,
+    send: impl Fn(Group) -> BoxFuture<'static, Result<Committed, Undone>>,
+    gate: Gate,
 ) {
     let mut next: Option<Waiting> = None;
     loop {
@@ -147,7 +160,17 @@ async fn gather(
             candidate = queue.try_recv().ok();
         }
         if !group.0.is_empty() {
-            share(send(group).await, replies);
+            match send(group).await {
+                Ok(Committed { answers, index: Some(index) }) if gate.holds_up(index) => {
+                    // The next group need not wait.
+                    let gate = gate.clone();
+                    tokio::spawn(async move {
+                        gate.pass(index).await;
+                        share(Ok(answers), replies);
+                    });
+                }
+                outcome => share(outcome.map(|committed| committed.answers), replies),
+            }
         }
     }
 }
@@ -167,9 +190,11 @@ fn share(
     }
 }
 
-async fn propose(raft: &Raft<Types>, group: Group) -> Result<Answers, Undone> {
+async fn propose(raft: &Raft<Types>, group: Group) -> Result<Committed, Undone> {
     match timeout(ANSWER, raft.client_write(group)).await {
-        Ok(Ok(response)) => Ok(response.data),
+        Ok(Ok(response)) => {
+            Ok(Committed { index: Some(response.log_id.index), answers: response.data })
+        }
         // Said before it is appended, or when another leader has overwritten it.
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
             Err(Undone::NotLeader(to.leader_id))

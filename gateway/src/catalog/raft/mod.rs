@@ -9,11 +9,13 @@
 //! | [`service`] | all messages, answered |
 //! | [`leader`] | who leads |
 //! | [`commit`] | commands gather to groups, and groups are committed |
+//! | [`gate`] | answers wait until the journal holds what they tell of |
 //! | [`reads`] | reads of what is current, on any gateway |
 //! | [`members`] | members come and go |
 //! | [`snapshot`] | snapshots as pages of rows |
 
 pub mod commit;
+pub mod gate;
 pub mod leader;
 pub mod link;
 pub mod members;

@@ -83,6 +83,18 @@ impl Encoded {
     pub fn size(&self) -> usize {
         self.0.len()
     }
+
+    /// As the log holds it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Encoded {
+    /// A command as the log held it; whether it is one, decoding tells.
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
 }
 
 impl Serialize for Encoded {

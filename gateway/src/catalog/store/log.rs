@@ -28,6 +28,15 @@ const PURGED: &[u8] = b"purged";
 
 type Raised<T> = Result<T, StorageError<GatewayId>>;
 
+/// Groups of commands that follow each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupRun {
+    /// The groups with their positions.
+    pub groups: Vec<(LogId, Group)>,
+    /// The last entry that was read for them, with commands or without.
+    pub until: u64,
+}
+
 /// The log; clones share it.
 #[derive(Clone)]
 pub struct LogStore {
@@ -68,7 +77,8 @@ impl LogStore {
         work: Work,
     ) -> Result<Self, KvError> {
         let purged: Option<LogId> = member_row(&*rows, PURGED)?;
-        let ends = Ends { purged, last: purged, ..Ends::default() };
+        let first = purged.map_or(0, |last| last.index.saturating_add(1));
+        let ends = Ends { purged, last: purged, first, ..Ends::default() };
         let state = Arc::new(sync_state);
         let shared = Arc::new(Shared { rows, state, ends: Mutex::new(ends) });
         while let Some(first) = entries(&*shared.rows, 0, u64::MAX, 1, READ_BYTES)?.first() {
@@ -84,22 +94,33 @@ impl LogStore {
         Ok(Self { shared, work })
     }
 
-    /// The groups of commands at `from` and after it, the last at `until`, with their positions; as
-    /// many as fit into one message. What has been removed is left out.
+    /// The groups of commands at `from` and after it, the last at `until`; as many as fit into one
+    /// message. Nothing when the entry at `from` has been removed, or has not come yet.
     ///
     /// # Errors
     /// [`KvError`].
-    pub async fn groups(&self, from: u64, until: u64) -> Result<Vec<(LogId, Group)>, KvError> {
+    pub async fn groups(&self, from: u64, until: u64) -> Result<Option<GroupRun>, KvError> {
         let shared = self.shared.clone();
         let until = until.saturating_add(1);
         let entries = self.work.run(move || shared.read(from, until, READ_BYTES)).await?;
-        Ok(entries
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(None) };
+        if first.log_id.index != from {
+            return Ok(None);
+        }
+        let until = last.log_id.index;
+        let groups = entries
             .into_iter()
             .filter_map(|entry| match entry.payload {
                 EntryPayload::Normal(group) => Some((entry.log_id, group)),
                 EntryPayload::Blank | EntryPayload::Membership(_) => None,
             })
-            .collect())
+            .collect();
+        Ok(Some(GroupRun { groups, until }))
+    }
+
+    /// The first entry that is still stored, or that is to come.
+    pub fn first(&self) -> u64 {
+        self.shared.ends().first
     }
 
     /// Keeps entries from the index `from` on from being removed, until this is called again with
@@ -171,7 +192,7 @@ impl Shared {
         let mut batch = Batch::default();
         batch.put(Table::Member, PURGED.to_vec(), encode(Table::Member, &Some(upto))?);
         self.rows.commit(batch)?;
-        let (first, until) = {
+        let (first, until, next) = {
             let mut ends = self.ends();
             ends.purged = Some(upto);
             let end = ends.last.map_or(0, |last| last.index.saturating_add(1));
@@ -179,14 +200,15 @@ impl Shared {
             if until > end {
                 // A snapshot from elsewhere takes the place of the whole log.
                 ends.last = Some(upto);
-                (ends.first, end)
+                (ends.first, end, until)
             } else {
-                (ends.first, until.min(ends.held.unwrap_or(u64::MAX)))
+                let until = until.min(ends.held.unwrap_or(u64::MAX));
+                (ends.first, until, until.max(ends.first))
             }
         };
         self.remove(first, until)?;
         let mut ends = self.ends();
-        ends.first = until.max(ends.first);
+        ends.first = next;
         while ends.recent.front().is_some_and(|e| e.log_id.index < until) {
             let gone = ends.recent.pop_front();
             ends.recent_bytes -= gone.as_ref().map_or(0, size);

@@ -10,6 +10,7 @@
 //! | [`state`] | the state, and the switch to that of a snapshot |
 //! | [`export`] | reading all rows as of one moment while they go on changing |
 //! | [`machine`] | the log's commands applied to the state, each once |
+//! | [`seed`] | a catalog made from a snapshot and a log which come from elsewhere |
 //!
 //! Only the log is synced before a command is answered. The state stores with each command's changes
 //! how far it has come, and is synced before that part of the log goes.
@@ -18,6 +19,7 @@ pub mod export;
 pub mod log;
 pub mod machine;
 pub mod memory;
+pub mod seed;
 pub mod sled;
 pub mod state;
 pub mod trees;
@@ -25,6 +27,7 @@ pub mod trees;
 pub use log::LogStore;
 pub use machine::StateMachine;
 pub use memory::MemoryTrees;
+pub use seed::Seed;
 pub use sled::SledTrees;
 pub use state::States;
 pub use trees::{Trees, Work};

@@ -155,7 +155,8 @@ async fn a_log_finds_its_ends_again() {
     // While it is held, entries stay; a reader who comes later finds them.
     log.hold(Some(30));
     log.purge(log_id(79)).await.unwrap();
-    assert_eq!(log.groups(0, 1000).await.unwrap().first().unwrap().0, log_id(30));
+    assert_eq!((log.first(), log.groups(0, 1000).await), (30, Ok(None)));
+    assert_eq!(log.groups(30, 1000).await.unwrap().unwrap().groups[0].0, log_id(30));
     let mut again = open(&trees);
     let state = again.get_log_state().await.unwrap();
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(79)), Some(log_id(89))));
@@ -165,6 +166,7 @@ async fn a_log_finds_its_ends_again() {
 
     // A snapshot takes the place of all of it.
     log.purge(log_id(5000)).await.unwrap();
+    assert_eq!((log.first(), open(&trees).first()), (5001, 5001));
     log.blocking_append([entry(5001, &[])]).await.unwrap();
     assert_eq!(indexes(&mut open(&trees)).await, [5001]);
     assert_eq!(open(&trees).last(), Some(log_id(5001)));

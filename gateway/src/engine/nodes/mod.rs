@@ -131,6 +131,11 @@ impl NodeSet {
         self.view().map
     }
 
+    /// The door to a node, for those who judge themselves whether it is well.
+    pub fn store(&self, id: NodeId) -> Option<Arc<dyn ShardStore>> {
+        self.node(id)?.store.clone()
+    }
+
     fn view(&self) -> View {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
