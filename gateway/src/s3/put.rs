@@ -60,8 +60,10 @@ impl CofferS3 {
     /// Commits what names `part`; if it is certain that nothing does, the part's shards go.
     pub(super) async fn commit(&self, command: Command, part: manifest::Part) -> S3Result<Outcome> {
         let outcome = self.catalog.submit(command).await;
-        if matches!(&outcome, Err(error) if !matches!(error, CatalogError::Stopped(_))) {
-            self.engine.discard(part);
+        match &outcome {
+            // Whether an object has the data is not known, or one has it: the sweep will tell.
+            Ok(_) | Err(CatalogError::Stopped(_) | CatalogError::BlobRefused(_)) => {}
+            Err(_) => self.engine.discard(part),
         }
         outcome.map_err(to_s3)
     }

@@ -8,8 +8,7 @@ use super::network::PeerResponse;
 use super::types::{Answers, Encoded, GatewayId, Group, Types};
 use coffer_core::catalog::{CatalogError, Outcome};
 use futures::future::BoxFuture;
-use openraft::Raft;
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::{Raft, ServerState};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -190,15 +189,22 @@ fn share(
     }
 }
 
+/// A group that may have been appended is never proposed again: it could be applied twice.
 async fn propose(raft: &Raft<Types>, group: Group) -> Result<Committed, Undone> {
+    let (state, leader) = {
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow();
+        (metrics.state, metrics.current_leader)
+    };
+    if state != ServerState::Leader {
+        return Err(Undone::NotLeader(leader));
+    }
     match timeout(ANSWER, raft.client_write(group)).await {
         Ok(Ok(response)) => {
             Ok(Committed { index: Some(response.log_id.index), answers: response.data })
         }
-        // Said before it is appended, or when another leader has overwritten it.
-        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-            Err(Undone::NotLeader(to.leader_id))
-        }
+        // Also what openraft calls "forward to the leader": it says so too where the entry was
+        // appended and overwritten here, and a third leader may still commit that entry.
         Ok(Err(error)) => Err(Undone::Unknown(error.to_string())),
         Err(_) => Err(Undone::Unknown(format!("too few gateways answered within {ANSWER:?}"))),
     }
