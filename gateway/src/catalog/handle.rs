@@ -100,12 +100,13 @@ impl CatalogHandle {
         options: Options,
     ) -> Result<Self, CatalogError> {
         let envelope = envelope(master);
-        let work = options.work;
+        let (work, id) = (options.work, options.id);
         let open = move || {
             let states = States::open(trees, envelope, Arc::new(OsRandom), work)?;
             let current = states.clone();
             let sync = move || current.current().kv().sync();
             let log = LogStore::open(states.log(), sync, work)?;
+            log.step_down(id)?;
             let machine = StateMachine::open(states.clone())?;
             Ok::<_, KvError>((states, log, machine))
         };

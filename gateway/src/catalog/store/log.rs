@@ -129,6 +129,23 @@ impl LogStore {
         self.shared.ends().held = from;
     }
 
+    /// Makes a member that led when it went down come back as one that follows: how much was
+    /// committed is told by what it has applied, which a crash may have taken back, and only the
+    /// first commit of a new term tells a leader more. (openraft 0.9 lets it lead on at once, and
+    /// its reads would be stale.) The term stays used up.
+    ///
+    /// # Errors
+    /// [`KvError`].
+    pub fn step_down(&self, id: GatewayId) -> Result<(), KvError> {
+        let rows = &*self.shared.rows;
+        match member_row::<Vote>(rows, VOTE)? {
+            Some(vote) if vote.is_committed() && vote.leader_id().voted_for() == Some(id) => {
+                save_vote(rows, Vote { committed: false, ..vote })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The last entry's position.
     pub fn last(&self) -> Option<LogId> {
         self.shared.ends().last
@@ -278,6 +295,13 @@ pub(super) fn decode<T: serde::de::DeserializeOwned>(
     postcard::from_bytes(value).map_err(|e| KvError::Corrupt { table, why: e.to_string() })
 }
 
+fn save_vote(rows: &dyn Kv, vote: Vote) -> Result<(), KvError> {
+    let mut batch = Batch::default();
+    batch.put(Table::Member, VOTE.to_vec(), encode(Table::Member, &Some(vote))?);
+    rows.commit(batch)?;
+    rows.sync()
+}
+
 fn member_row<T: serde::de::DeserializeOwned>(
     rows: &dyn Kv,
     name: &[u8],
@@ -392,12 +416,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Raised<()> {
         let (shared, vote) = (self.shared.clone(), *vote);
-        let save = move || {
-            let mut batch = Batch::default();
-            batch.put(Table::Member, VOTE.to_vec(), encode(Table::Member, &Some(vote))?);
-            shared.rows.commit(batch)?;
-            shared.rows.sync()
-        };
+        let save = move || save_vote(&*shared.rows, vote);
         self.work.run(save).await.map_err(|e| StorageIOError::write_vote(&e).into())
     }
 

@@ -110,6 +110,22 @@ async fn a_leader_that_is_cut_off_neither_writes_nor_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_back_before_it_is_missed_tells_nothing_stale() {
+    let mut cluster = Cluster::start(3, 1000).await;
+    // Time enough to ask it before it hears from the others.
+    cluster.network.latency_ms.store(5, Ordering::SeqCst);
+    for n in 0..5 {
+        let leader = cluster.leader().await;
+        let bucket = format!("bucket-{n}");
+        cluster.handle(leader.0).submit(create(&bucket)).await.unwrap();
+        // What it has applied is lost, what it has logged is not.
+        cluster.kill(leader).await;
+        let back = cluster.open(leader.0).await.clone();
+        assert_eq!(exists(&back, &bucket).await, Ok(true), "{bucket} was acknowledged");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_gateway_answers_all_others_show() {
     let cluster = Cluster::start(3, 1000).await;
     for n in 0..30 {

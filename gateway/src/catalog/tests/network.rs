@@ -19,6 +19,8 @@ pub(super) struct Network {
     cut: Mutex<BTreeSet<GatewayId>>,
     /// Every so many messages one is lost, in turn on its way there and on its way back; 0 for none.
     pub(super) lossy: AtomicU64,
+    /// How long a message takes, in milliseconds.
+    pub(super) latency_ms: AtomicU64,
     sent: AtomicU64,
 }
 
@@ -54,6 +56,8 @@ impl PeerLink for Way {
             return Err(PeerError::NotSent { peer, why: "no connection".into() });
         };
         let no_answer = || PeerError::NoAnswer { peer: peer.clone(), why: "lost".into() };
+        let latency = network.latency_ms.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(latency)).await;
         let lost = network.lost();
         if lost == Some(true) {
             return Err(no_answer());
