@@ -49,6 +49,10 @@ impl Disk for DirDisk {
         self.open_with(name, OpenOptions::new().read(true).write(true))
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         std::fs::read_dir(&self.path)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -152,6 +156,10 @@ mod tests {
         assert_eq!(file.size().unwrap(), 17_000);
         assert_eq!(disk.list().unwrap(), ["a"]);
         assert!(disk.create("a").is_err());
+        disk.create("b").unwrap();
+        disk.remove("b").unwrap();
+        assert_eq!(disk.remove("b").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(disk.list().unwrap(), ["a"]);
         let free = disk.free_space().unwrap();
         assert!(free > 0 && free <= disk.total_space().unwrap());
     }

@@ -112,6 +112,10 @@ impl Disk for MeteredDisk {
         self.disk.open(name).map(|file| self.metered(file))
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
     fn list(&self) -> io::Result<Vec<String>> {
         self.disk.list()
     }

@@ -28,13 +28,20 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// What the file system reports.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
+    /// Removes a file. Its content stays with those who have it open; the name may be back after a
+    /// crash until [`Disk::sync_dir`].
+    ///
+    /// # Errors
+    /// `NotFound`, or what the file system reports.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
     /// The names of all files, in no order.
     ///
     /// # Errors
     /// What the file system reports.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes the names of created files durable.
+    /// Makes durable which files there are.
     ///
     /// # Errors
     /// What the file system reports.
