@@ -98,7 +98,8 @@ async fn a_finding_whose_shard_was_replaced_before_a_crash_is_dropped_at_the_sta
 fn copy(from: &MemoryIndex, to: &MemoryIndex) {
     use coffer_node::index::Index;
     let entries = from.scan(None, 100).unwrap().into_iter().map(|(k, v)| (k, Some(v)));
-    to.apply(&entries.collect::<Vec<_>>(), from.watermark().unwrap().unwrap()).unwrap();
+    let usage = from.usage().unwrap();
+    to.apply(&entries.collect::<Vec<_>>(), from.watermark().unwrap().unwrap(), &usage).unwrap();
     for (name, value) in from.notes(b"").unwrap() {
         to.set_note(&name, Some(&value)).unwrap();
     }

@@ -61,7 +61,7 @@ pub fn check(node: NodeId, disk: &dyn Disk) -> Result<CheckReport, OpenError> {
                             examine(&*file, &place, &record.kind).map_err(OpenError::io(path))?;
                         live.insert(key, (u64::from(info.len), flaw.is_some()));
                     }
-                    Kind::Tombstone { key } => drop(live.remove(&key)),
+                    Kind::Tombstone { key, .. } => drop(live.remove(&key)),
                     Kind::Mark => {}
                 },
             }

@@ -55,7 +55,7 @@ impl Findings {
         for (name, value) in index.notes(PREFIX)? {
             // What can't be read is found again.
             match postcard::from_bytes::<Open>(&value) {
-                Ok(open) if index.get(open.finding.key)? == Some(open.location) => {
+                Ok(open) if is_still(index, open.finding.key, &open.location)? => {
                     state.next = state.next.max(open.finding.id.saturating_add(1));
                     state.by_key.insert(open.finding.key, open.finding.id);
                     state.open.insert(open.finding.id, open);
@@ -81,7 +81,7 @@ impl Findings {
         damage: Damage,
     ) -> Result<Reported, IndexError> {
         let mut state = self.lock();
-        if index.get(key)? != Some(location) {
+        if !is_still(index, key, &location)? {
             return Ok(Reported::Replaced);
         }
         if state.by_key.contains_key(&key) {
@@ -123,7 +123,7 @@ impl Findings {
     pub(crate) fn whole_after_all(&self, index: &dyn Index, key: ShardKey, location: Location) {
         let state = self.lock();
         let open = state.by_key.get(&key).and_then(|id| state.open.get(id));
-        let same_record = open.is_some_and(|open| open.location == location);
+        let same_record = open.is_some_and(|open| open.location.is_at(&location));
         drop(state);
         if same_record {
             tracing::info!(shard = %key, "a shard that was found damaged reads well again");
@@ -144,6 +144,11 @@ impl Findings {
         let state = self.lock();
         (state.open.len() as u64, state.found)
     }
+}
+
+/// Whether the record of the shard is the one at `location`.
+fn is_still(index: &dyn Index, key: ShardKey, location: &Location) -> Result<bool, IndexError> {
+    Ok(index.get(key)?.is_some_and(|now| now.is_at(location)))
 }
 
 fn name(id: u64) -> Vec<u8> {

@@ -1,7 +1,9 @@
 //! The node's engine: storing, reading and deleting shards.
 //!
 //! * [`recover`](self::recover): opening: volumes are checked and replayed into the index
-//! * [`writer`](self::writer): the one thread that writes, with group commit
+//! * [`writer`](self::writer): the one thread that writes, with group commit: what it is asked
+//!   ([`work`](self::work)), the records of a group ([`group`](self::group)) and what they change
+//!   ([`ledger`](self::ledger))
 //! * [`read`](self::read): verified reads
 //! * [`findings`](self::findings): what is known to be damaged
 //! * [`scrub`](self::scrub): verifying all that is stored, at a set pace, round after round
@@ -9,9 +11,12 @@
 
 mod check;
 mod findings;
+mod group;
+mod ledger;
 mod read;
 mod recover;
 mod scrub;
+mod work;
 mod writer;
 
 pub use check::{CheckReport, check};
@@ -22,7 +27,7 @@ use crate::clock::{Clock, Stop, SystemClock};
 use crate::config::NodeDir;
 use crate::disk::{DirDisk, Disk, IoMeter, MeteredDisk};
 use crate::health::{self, Disks};
-use crate::index::{Index, SledIndex, Watermark};
+use crate::index::{Index, SledIndex};
 use crate::volume::record::MAX_BLOCKS;
 use crate::volume::{VolumeNo, VolumeSet};
 use async_trait::async_trait;
@@ -33,15 +38,17 @@ use coffer_core::shard::{
     ShardStore,
 };
 use findings::Findings;
+use ledger::Totals;
 use recover::Recovered;
 use scrub::ScrubState;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use writer::{Job, Work, Writer};
+use work::{Job, Work};
+use writer::Writer;
 
 /// A node's bounds.
 #[derive(Debug, Clone)]
@@ -103,13 +110,7 @@ pub(crate) struct Shared {
     pub(crate) damaged_stretches: u64,
     /// Whether the last write found space.
     pub(crate) writable: AtomicBool,
-    pub(crate) watermark: Mutex<Watermark>,
-}
-
-impl Shared {
-    pub(crate) fn watermark(&self) -> Watermark {
-        *self.watermark.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    pub(crate) totals: Totals,
 }
 
 /// A storage node in this process. Dropping it stops what runs in the background, and the writer
@@ -176,9 +177,9 @@ impl NodeEngine {
         let scrub_disk = MeteredDisk::for_scrub(disk.clone(), meter.clone());
         let disk: Arc<dyn Disk> = Arc::new(MeteredDisk::new(disk, meter.clone()));
         let volumes = VolumeSet::default();
-        let Recovered { watermark, active, damaged_stretches } =
+        let Recovered { totals, active, damaged_stretches } =
             recover::recover(node, &*disk, &volumes, &*index)?;
-        let findings = Findings::load(&*index, watermark.next_seq)?;
+        let findings = Findings::load(&*index, totals.watermark().next_seq)?;
         let scrub = ScrubState::load(&*index)?;
         let shared = Arc::new(Shared {
             node,
@@ -193,7 +194,7 @@ impl NodeEngine {
             disks: Disks::default(),
             damaged_stretches,
             writable: AtomicBool::new(true),
-            watermark: Mutex::new(watermark),
+            totals,
             options: options.clone(),
         });
         let (jobs, queue) = mpsc::channel(options.queue);
@@ -315,7 +316,7 @@ impl ShardStore for NodeEngine {
         let queue_depth = u32::try_from(waiting).unwrap_or(u32::MAX);
         self.blocking(move |shared| {
             let disk = |e: std::io::Error| ShardError::Disk(e.to_string());
-            let watermark = shared.watermark();
+            let watermark = shared.totals.watermark();
             let free = shared.disk.free_space().map_err(disk)?;
             let free = free.saturating_sub(shared.options.reserve_bytes);
             // Space may have been made by others: a node that nobody writes to must find out too.

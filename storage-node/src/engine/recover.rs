@@ -1,9 +1,10 @@
 //! Opening: the volumes are checked and what the index lacks is replayed into it.
 
 use super::Active;
+use super::ledger::{Ledger, Totals};
 use crate::disk::{Disk, DiskFile};
-use crate::index::{Change, Index, IndexError, Location, Watermark};
-use crate::volume::record::{Kind, Place, Record};
+use crate::index::{Index, IndexError, Watermark};
+use crate::volume::record::{self, HEAD_LEN, Kind, Place, Record};
 use crate::volume::{
     Found, HEADER_LEN, HeaderError, HeaderState, Scanner, VolumeNo, VolumeSet, encode_header,
     examine, read_header,
@@ -47,7 +48,7 @@ impl OpenError {
 
 /// What opening found.
 pub(super) struct Recovered {
-    pub(super) watermark: Watermark,
+    pub(super) totals: Totals,
     pub(super) active: Active,
     /// Stretches of damaged bytes where durable records were.
     pub(super) damaged_stretches: u64,
@@ -68,6 +69,8 @@ pub(super) fn recover(
         .filter_map(|name| VolumeNo::parse(name))
         .collect();
     numbers.sort_unstable();
+    // What is gone must not come back once that was relied on.
+    disk.sync_dir().map_err(OpenError::io(whole))?;
     let mut headers_sound = true;
     for no in &numbers {
         let name = no.file_name();
@@ -112,11 +115,13 @@ pub(super) fn recover(
         }
     };
     replay.finish(active.no, active.end)?;
-    Ok(Recovered {
-        watermark: replay.watermark,
-        active,
-        damaged_stretches: replay.damaged_stretches,
-    })
+    for no in numbers.iter().filter(|no| **no != active.no) {
+        let ended = volumes.get(*no).map(|file| ends_with_mark(&*file, node, *no));
+        if !ended.transpose().map_err(OpenError::io(whole))?.unwrap_or_default() {
+            volumes.doubt(*no);
+        }
+    }
+    Ok(Recovered { totals: replay.totals, active, damaged_stretches: replay.damaged_stretches })
 }
 
 /// Makes a volume that is durable, name and all, before it takes records. `no` is new: a file of
@@ -139,6 +144,15 @@ pub(super) fn new_volume(
     disk.sync_dir()?;
     volumes.insert(no, file.clone());
     Ok(Active { no, file, end: HEADER_LEN })
+}
+
+/// Whether a volume was ended in good order, by a mark that vouches for all before it.
+fn ends_with_mark(file: &dyn DiskFile, node: NodeId, volume: VolumeNo) -> io::Result<bool> {
+    let Some(offset) = file.size()?.checked_sub(HEAD_LEN as u64) else { return Ok(false) };
+    let mut head = [0; HEAD_LEN];
+    let n = file.read_at(&mut head, offset)?;
+    let found = record::verify(&head[..n], &Place { node, volume, offset });
+    Ok(found.is_ok_and(|(record, _)| record.kind == Kind::Mark && record.synced == offset))
 }
 
 /// The end of a volume.
@@ -164,35 +178,40 @@ struct Walk<'a> {
 struct Replay<'a> {
     node: NodeId,
     index: &'a dyn Index,
-    watermark: Watermark,
-    changes: Vec<Change>,
+    volumes: &'a VolumeSet,
+    totals: Totals,
+    ledger: Ledger<'a>,
     damaged_stretches: u64,
 }
 
 impl<'a> Replay<'a> {
     /// Goes on where the index ends, or begins anew if the index does not fit the volumes.
-    fn new(node: NodeId, volumes: &VolumeSet, index: &'a dyn Index) -> Result<Self, OpenError> {
+    fn new(node: NodeId, volumes: &'a VolumeSet, index: &'a dyn Index) -> Result<Self, OpenError> {
         let fits = |w: &Watermark| {
             let file: Option<Arc<dyn DiskFile>> = volumes.get(VolumeNo(w.volume));
             file.and_then(|f| f.size().ok()).is_some_and(|size| size >= w.offset)
         };
         let watermark = match index.watermark() {
             Ok(Some(watermark)) if fits(&watermark) => watermark,
-            Ok(None) => Watermark::default(),
             other => {
-                tracing::warn!(found = ?other, "the index does not fit the volumes and is built anew");
+                if other != Ok(None) {
+                    tracing::warn!(found = ?other, "the index does not fit the volumes and is built anew");
+                }
                 index.clear()?;
                 Watermark::default()
             }
         };
-        Ok(Self { node, index, watermark, changes: Vec::new(), damaged_stretches: 0 })
+        let totals = Totals::new(watermark, index.usage()?, volumes);
+        let ledger = Ledger::new(index, volumes, watermark);
+        Ok(Self { node, index, volumes, totals, ledger, damaged_stretches: 0 })
     }
 
     fn volume(&mut self, no: VolumeNo, file: &dyn DiskFile) -> io::Result<Tail> {
-        if no.0 < self.watermark.volume {
+        let watermark = self.ledger.watermark;
+        if no.0 < watermark.volume {
             return Ok(Tail::Clean { end: file.size()? });
         }
-        let from = if no.0 == self.watermark.volume { self.watermark.offset } else { HEADER_LEN };
+        let from = if no.0 == watermark.volume { watermark.offset } else { HEADER_LEN };
         let mut scanner = Scanner::new(file, self.node, no, from)?;
         let mut walk = Walk { no, file, durable: from, end: from.max(HEADER_LEN), torn: false };
         let mut torn_before_end = false;
@@ -248,57 +267,31 @@ impl<'a> Replay<'a> {
     }
 
     fn record(&mut self, place: &Place, record: Record) -> io::Result<()> {
-        let change = match record.kind {
-            Kind::Shard { key, info } => {
-                let location = Location { volume: place.volume.0, offset: place.offset, info };
-                Some((key, Some(location)))
-            }
-            Kind::Tombstone { key } => Some((key, None)),
-            Kind::Mark => None,
-        };
-        self.changes.extend(change);
-        self.watermark.volume = place.volume.0;
-        self.watermark.offset = place.offset + record.total_len();
-        self.watermark.next_seq = self.watermark.next_seq.max(record.seq.saturating_add(1));
-        if self.changes.len() >= BATCH {
+        let ledger = &mut self.ledger;
+        match record.kind {
+            Kind::Shard { key, info } => ledger.put(key, place.volume, place.offset, info),
+            Kind::Tombstone { key, .. } => ledger.delete(key, place.volume),
+            Kind::Mark => Ok(()),
+        }
+        .map_err(io::Error::other)?;
+        ledger.watermark.volume = place.volume.0;
+        ledger.watermark.offset = place.offset + record.total_len();
+        ledger.watermark.next_seq = ledger.watermark.next_seq.max(record.seq.saturating_add(1));
+        if ledger.len() >= BATCH {
             self.apply().map_err(io::Error::other)?;
         }
         Ok(())
     }
 
     fn apply(&mut self) -> Result<(), IndexError> {
-        let changes = std::mem::take(&mut self.changes);
-        self.watermark = count(self.index, &changes, self.watermark)?;
-        self.index.apply(&changes, self.watermark)
+        let next = Ledger::new(self.index, self.volumes, self.ledger.watermark);
+        std::mem::replace(&mut self.ledger, next).apply(&self.totals)?;
+        Ok(())
     }
 
     fn finish(&mut self, no: VolumeNo, end: u64) -> Result<(), IndexError> {
-        self.watermark.volume = no.0;
-        self.watermark.offset = end;
+        self.ledger.watermark.volume = no.0;
+        self.ledger.watermark.offset = end;
         self.apply()
     }
-}
-
-/// The totals after `changes`, which may name a key several times.
-pub(super) fn count(
-    index: &dyn Index,
-    changes: &[Change],
-    mut watermark: Watermark,
-) -> Result<Watermark, IndexError> {
-    let mut now = std::collections::HashMap::new();
-    for (key, location) in changes {
-        let before = match now.insert(*key, *location) {
-            Some(before) => before,
-            None => index.get(*key)?,
-        };
-        if let Some(before) = before {
-            watermark.shards = watermark.shards.saturating_sub(1);
-            watermark.live_bytes = watermark.live_bytes.saturating_sub(before.info.len.into());
-        }
-        if let Some(after) = location {
-            watermark.shards += 1;
-            watermark.live_bytes += u64::from(after.info.len);
-        }
-    }
-    Ok(watermark)
 }

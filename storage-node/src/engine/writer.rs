@@ -1,18 +1,18 @@
 //! The one thread that writes. It takes what has queued up, writes it in one go, fsyncs once, tells
 //! the index, and answers: a group commit.
 
-use super::recover::{count, new_volume};
+use super::group::Group;
+use super::recover::new_volume;
+use super::work::{Job, Rank};
 use super::{Active, Shared};
 use crate::disk::is_full;
-use crate::index::{Change, Location};
-use crate::volume::record::{self, Kind, Place, Record};
-use bytes::Bytes;
-use coffer_core::shard::{ShardError, ShardInfo, ShardKey};
-use std::collections::HashMap;
+use crate::index::{IndexError, Location};
+use crate::volume::{VolumeNo, record};
+use coffer_core::shard::ShardError;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Jobs that share one fsync at most.
 const GROUP: usize = 256;
@@ -21,39 +21,11 @@ pub(super) const GROUP_BYTES: usize = 32 << 20;
 /// Holes are punched in whole pages; less can't be given back.
 const PAGE: u64 = 4096;
 
-/// Up to seven zeros align the next record to [`record::ALIGN`].
-const PADDING: [u8; 8] = [0; 8];
-const _: () = assert!(PADDING.len() as u64 == record::ALIGN);
-
-/// What is to be done.
-#[derive(Debug)]
-pub(super) enum Work {
-    Put { key: ShardKey, info: ShardInfo, payload: Bytes },
-    Delete { keys: Vec<ShardKey> },
-}
-
-/// Work and whom to answer.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) work: Work,
-    pub(super) reply: oneshot::Sender<Result<(), ShardError>>,
-    pub(super) _held: Option<OwnedSemaphorePermit>,
-}
-
-/// A record that is about to be written.
-struct Staged {
-    key: ShardKey,
-    head: Vec<u8>,
-    payload: Bytes,
-    padding: usize,
-    location: Option<Location>,
-}
-
 pub(super) struct Writer {
     shared: Arc<Shared>,
     /// `None` after a failed fsync, until a new volume is begun.
     active: Option<Active>,
-    last_no: crate::volume::VolumeNo,
+    last_no: VolumeNo,
 }
 
 impl Writer {
@@ -74,74 +46,63 @@ impl Writer {
                     Err(_) => break,
                 }
             }
-            let outcome = self.commit(&jobs);
-            let (deletes, puts): (Vec<_>, Vec<_>) =
-                jobs.into_iter().partition(|j| matches!(j.work, Work::Delete { .. }));
-            // Deletes must not fail for the puts that happened to be grouped with them.
-            let retry = outcome == Err(ShardError::Full) && !puts.is_empty();
-            answer(puts, &outcome);
-            let outcome = if retry { self.write(&deletes) } else { outcome };
-            answer(deletes, &outcome);
+            self.serve(jobs);
         }
         self.stop();
     }
 
+    /// Does the jobs together. Where there is no space, what makes room must not fail for what
+    /// takes some and happened to be grouped with it.
+    fn serve(&mut self, mut jobs: Vec<Job>) {
+        for gives_way in [Rank::Put, Rank::Delete] {
+            let outcome = self.commit(&jobs);
+            if outcome != Err(ShardError::Full) {
+                return answer(jobs, &outcome);
+            }
+            let (refused, rest) = jobs.into_iter().partition(|j| j.work.rank() == gives_way);
+            answer(refused, &outcome);
+            if rest.is_empty() {
+                return;
+            }
+            jobs = rest;
+        }
+    }
+
     fn commit(&mut self, jobs: &[Job]) -> Result<(), ShardError> {
         let outcome = self.write(jobs);
-        let full = matches!(outcome, Err(ShardError::Full));
-        self.shared.writable.store(!full, Ordering::Relaxed);
+        if jobs.iter().any(|j| j.work.rank() == Rank::Put) {
+            let full = matches!(outcome, Err(ShardError::Full));
+            self.shared.writable.store(!full, Ordering::Relaxed);
+        }
         outcome
     }
 
     fn write(&mut self, jobs: &[Job]) -> Result<(), ShardError> {
         let active = self.active()?;
-        let mut watermark = self.shared.watermark();
-        let mut end = active.end;
-        let mut staged = Vec::new();
+        let shared = self.shared.clone();
+        let mut group = Group::new(&shared, &active);
         for job in jobs {
-            match &job.work {
-                Work::Put { key, info, payload } => {
-                    let kind = Kind::Shard { key: *key, info: *info };
-                    staged.push(self.stage(
-                        &active,
-                        &mut end,
-                        &mut watermark.next_seq,
-                        kind,
-                        payload,
-                    ));
-                }
-                Work::Delete { keys } => {
-                    for key in keys {
-                        let kind = Kind::Tombstone { key: *key };
-                        let none = Bytes::new();
-                        staged.push(self.stage(
-                            &active,
-                            &mut end,
-                            &mut watermark.next_seq,
-                            kind,
-                            &none,
-                        ));
-                    }
-                }
-            }
+            group.add(&job.work).map_err(index_failed)?;
         }
-        if staged.is_empty() {
+        if group.is_empty() {
             return Ok(());
         }
-        self.check_space(end - active.end, jobs)?;
-        self.append(&active, &staged)?;
+        self.check_space(group.len(), jobs)?;
+        self.finish(active, group)
+    }
 
-        // Durable: now the index may know.
-        let changes: Vec<Change> = staged.iter().map(|s| (s.key, s.location)).collect();
-        watermark.volume = active.no.0;
-        watermark.offset = end;
-        let dead = self.replaced(&changes)?;
-        let index_failed = |e: crate::index::IndexError| ShardError::Disk(e.to_string());
-        let watermark = count(&*self.shared.index, &changes, watermark).map_err(index_failed)?;
-        self.shared.index.apply(&changes, watermark).map_err(index_failed)?;
-        *self.shared.watermark.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
+    /// Writes a group, makes it durable, and lets the index know.
+    fn finish(&mut self, active: Active, group: Group<'_>) -> Result<(), ShardError> {
+        self.append(&active, &group)?;
+        let (end, ledger) = group.into_ledger();
+        let (changed, dead) = ledger.apply(&self.shared.totals).map_err(|error| {
+            // The group is durable, but it was not acknowledged: writing over it would leave parts
+            // of it behind, which a replay could take for newer than what follows.
+            self.abandon(&active);
+            index_failed(error)
+        })?;
         self.active = Some(Active { end, ..active });
-        self.shared.findings.settle(&*self.shared.index, changes.iter().map(|(key, _)| *key));
+        self.shared.findings.settle(&*self.shared.index, changed.into_iter());
         self.punch(dead);
         Ok(())
     }
@@ -154,7 +115,7 @@ impl Writer {
             return Ok(active.clone());
         }
         if let Some(full) = self.active.take() {
-            self.vouch(&full);
+            self.vouch(full);
         }
         let no = self.last_no.next();
         let shared = &self.shared;
@@ -164,53 +125,25 @@ impl Writer {
         Ok(active)
     }
 
-    fn stage(
-        &self,
-        active: &Active,
-        end: &mut u64,
-        seq: &mut u64,
-        kind: Kind,
-        payload: &Bytes,
-    ) -> Staged {
-        let offset = *end;
-        let place = Place { node: self.shared.node, volume: active.no, offset };
-        // All before `active.end` is durable: what this group adds is not yet.
-        let record = Record { kind, seq: *seq, synced: active.end };
-        let (key, location, table) = match kind {
-            Kind::Shard { key, info } => {
-                let location = Location { volume: active.no.0, offset, info };
-                (key, Some(location), record::checksums(payload, info.block_size))
-            }
-            Kind::Tombstone { key } => (key, None, Vec::new()),
-            Kind::Mark => (ShardKey::from_bytes(&[0; ShardKey::LEN]), None, Vec::new()),
-        };
-        *seq += 1;
-        *end += record.total_len();
-        let head = record::encode(&record, &place, &table);
-        let used = head.len() + payload.len();
-        let padding = used.next_multiple_of(PADDING.len()) - used;
-        Staged { key, head, payload: payload.clone(), padding, location }
-    }
-
     /// Deletes are let through: they give space back.
     fn check_space(&self, bytes: u64, jobs: &[Job]) -> Result<(), ShardError> {
-        if jobs.iter().all(|j| matches!(j.work, Work::Delete { .. })) {
-            return Ok(());
-        }
+        let Some(rank) = jobs.iter().map(|j| j.work.rank()).min() else { return Ok(()) };
+        let reserve = match rank {
+            Rank::Put => self.shared.options.reserve_bytes,
+            Rank::Delete => return Ok(()),
+        };
         let free = self.shared.disk.free_space().map_err(disk)?;
-        if free < bytes.saturating_add(self.shared.options.reserve_bytes) {
+        if free < bytes.saturating_add(reserve) {
             return Err(ShardError::Full);
         }
         Ok(())
     }
 
-    fn append(&mut self, active: &Active, staged: &[Staged]) -> Result<(), ShardError> {
-        let parts: Vec<&[u8]> =
-            staged.iter().flat_map(|s| [&s.head[..], &s.payload, &PADDING[..s.padding]]).collect();
-        if let Err(error) = active.file.write_at(&parts, active.end) {
+    fn append(&mut self, active: &Active, group: &Group<'_>) -> Result<(), ShardError> {
+        if let Err(error) = active.file.write_at(&group.parts(), active.end) {
             // Nothing of it was acknowledged. If it can't be cut off, a new volume is begun.
             if active.file.set_len(active.end).is_err() {
-                self.active = None;
+                self.abandon(active);
             }
             return Err(disk(error));
         }
@@ -218,25 +151,16 @@ impl Writer {
             // The kernel may have dropped what it could not write, and says so only once: this
             // volume takes no more records. Cutting off what nobody was promised is a courtesy.
             tracing::error!(volume = %active.no, %error, "fsync failed; a new volume is begun");
-            self.active = None;
+            self.abandon(active);
             let _ = active.file.set_len(active.end);
             return Err(disk(error));
         }
         Ok(())
     }
 
-    /// The records that `changes` make dead.
-    fn replaced(&self, changes: &[Change]) -> Result<Vec<Location>, ShardError> {
-        let mut seen: HashMap<ShardKey, Option<Location>> = HashMap::new();
-        let mut dead = Vec::new();
-        for (key, location) in changes {
-            let before = match seen.insert(*key, *location) {
-                Some(before) => before,
-                None => self.shared.index.get(*key).map_err(super::read::index_failed)?,
-            };
-            dead.extend(before);
-        }
-        Ok(dead)
+    fn abandon(&mut self, active: &Active) {
+        self.active = None;
+        self.shared.volumes.doubt(active.no);
     }
 
     /// Gives the space of dead payloads back. Header and table stay, so that the volume can still
@@ -258,28 +182,24 @@ impl Writer {
     /// Vouches for the last records and saves the index, so that the next start is quick.
     fn stop(mut self) {
         if let Some(active) = self.active.take() {
-            self.vouch(&active);
-            // Only a cache: without it the next start replays a little.
-            let _ = self.shared.index.apply(&[], self.shared.watermark());
+            self.vouch(active);
         }
-        let _ = self.shared.index.flush();
+        if let Err(error) = self.shared.index.flush() {
+            tracing::warn!(%error, "the index was not saved: the next start replays more");
+        }
     }
 
     /// Ends a volume with a mark. Where that fails, the volume's last group is unproven: damage to
     /// it would pass for the trace of a crash.
-    fn vouch(&mut self, active: &Active) {
-        let mut watermark = self.shared.watermark();
-        let mut end = active.end;
-        let none = Bytes::new();
-        let mark = self.stage(active, &mut end, &mut watermark.next_seq, Kind::Mark, &none);
-        match self.append(active, &[mark]) {
-            Ok(()) => {
-                watermark.volume = active.no.0;
-                watermark.offset = end;
-                *self.shared.watermark.lock().unwrap_or_else(PoisonError::into_inner) = watermark;
-            }
-            Err(error) => tracing::warn!(volume = %active.no, %error, "the mark was not written"),
+    fn vouch(&mut self, active: Active) {
+        let no = active.no;
+        let shared = self.shared.clone();
+        let mut group = Group::new(&shared, &active);
+        group.mark();
+        if let Err(error) = self.finish(active, group) {
+            tracing::warn!(volume = %no, %error, "the mark was not written");
         }
+        self.active = None;
     }
 }
 
@@ -290,13 +210,8 @@ fn answer(jobs: Vec<Job>, outcome: &Result<(), ShardError>) {
     }
 }
 
-impl Work {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Put { payload, .. } => payload.len(),
-            Self::Delete { .. } => 0,
-        }
-    }
+fn index_failed(error: IndexError) -> ShardError {
+    ShardError::Disk(error.to_string())
 }
 
 fn disk(error: io::Error) -> ShardError {

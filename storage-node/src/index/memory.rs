@@ -1,6 +1,6 @@
 //! [`Index`] in memory, for tests.
 
-use super::{Change, Index, IndexError, Location, Note, Watermark};
+use super::{Change, Index, IndexError, Location, Note, Usage, Watermark};
 use coffer_core::shard::ShardKey;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -8,19 +8,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A map in memory.
 #[derive(Debug, Default)]
-pub struct MemoryIndex(Mutex<State>);
+pub struct MemoryIndex {
+    now: Mutex<State>,
+    flushed: Mutex<State>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     entries: BTreeMap<ShardKey, Location>,
     watermark: Option<Watermark>,
+    usage: BTreeMap<u32, Usage>,
     notes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl MemoryIndex {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The index as the last flush left it: what a crash may leave.
+    #[must_use]
+    pub fn as_flushed(&self) -> Self {
+        let flushed = lock(&self.flushed).clone();
+        Self { now: Mutex::new(flushed.clone()), flushed: Mutex::new(flushed) }
     }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.now)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Index for MemoryIndex {
@@ -28,7 +43,12 @@ impl Index for MemoryIndex {
         Ok(self.lock().entries.get(&key).copied())
     }
 
-    fn apply(&self, changes: &[Change], watermark: Watermark) -> Result<(), IndexError> {
+    fn apply(
+        &self,
+        changes: &[Change],
+        watermark: Watermark,
+        usage: &[(u32, Usage)],
+    ) -> Result<(), IndexError> {
         let mut state = self.lock();
         for (key, location) in changes {
             match location {
@@ -37,7 +57,17 @@ impl Index for MemoryIndex {
             };
         }
         state.watermark = Some(watermark);
+        for (volume, usage) in usage {
+            match *usage == Usage::default() {
+                true => state.usage.remove(volume),
+                false => state.usage.insert(*volume, *usage),
+            };
+        }
         Ok(())
+    }
+
+    fn usage(&self) -> Result<Vec<(u32, Usage)>, IndexError> {
+        Ok(self.lock().usage.iter().map(|(volume, usage)| (*volume, *usage)).collect())
     }
 
     fn watermark(&self) -> Result<Option<Watermark>, IndexError> {
@@ -81,6 +111,8 @@ impl Index for MemoryIndex {
     }
 
     fn flush(&self) -> Result<(), IndexError> {
+        let now = self.lock().clone();
+        *lock(&self.flushed) = now;
         Ok(())
     }
 }

@@ -4,33 +4,16 @@
 //! a crash the volumes are replayed from there. An index that is missing, damaged or somebody
 //! else's is thrown away and built anew.
 
+mod location;
 mod memory;
 mod sled_index;
 
+pub use location::{Copies, Location, Usage};
 pub use memory::MemoryIndex;
 pub use sled_index::SledIndex;
 
-use crate::volume::VolumeNo;
-use coffer_core::shard::{ShardInfo, ShardKey};
+use coffer_core::shard::ShardKey;
 use serde::{Deserialize, Serialize};
-
-/// Where a shard's record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Location {
-    /// The volume's number.
-    pub volume: u32,
-    /// The record's first byte within the volume.
-    pub offset: u64,
-    /// The shard's shape.
-    pub info: ShardInfo,
-}
-
-impl Location {
-    /// The volume.
-    pub fn volume(&self) -> VolumeNo {
-        VolumeNo(self.volume)
-    }
-}
 
 /// How far into the volumes the index goes, and totals up to there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,11 +49,23 @@ pub trait Index: Send + Sync + std::fmt::Debug {
     /// [`IndexError`] when it can't be read.
     fn get(&self, key: ShardKey) -> Result<Option<Location>, IndexError>;
 
-    /// Applies changes and the watermark, all or nothing. Need not be durable.
+    /// Applies changes, the watermark, and what volumes hold now (nothing: they are forgotten), all
+    /// or nothing. Need not be durable.
     ///
     /// # Errors
     /// [`IndexError`] when nothing was changed.
-    fn apply(&self, changes: &[Change], watermark: Watermark) -> Result<(), IndexError>;
+    fn apply(
+        &self,
+        changes: &[Change],
+        watermark: Watermark,
+        usage: &[(u32, Usage)],
+    ) -> Result<(), IndexError>;
+
+    /// What each volume holds, by its number; those that hold nothing are left out.
+    ///
+    /// # Errors
+    /// [`IndexError`] when it can't be read.
+    fn usage(&self) -> Result<Vec<(u32, Usage)>, IndexError>;
 
     /// How far the index goes; `None` if it is new.
     ///
@@ -107,7 +102,7 @@ pub trait Index: Send + Sync + std::fmt::Debug {
     /// [`IndexError`] when it can't.
     fn clear(&self) -> Result<(), IndexError>;
 
-    /// Writes what is only in memory; makes the next start faster.
+    /// Makes durable what was applied so far: the next start goes on from here at least.
     ///
     /// # Errors
     /// [`IndexError`] when it can't be written.

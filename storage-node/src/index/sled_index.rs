@@ -1,6 +1,6 @@
 //! [`Index`] on sled.
 
-use super::{Change, Index, IndexError, Location, Note, Watermark};
+use super::{Change, Index, IndexError, Location, Note, Usage, Watermark};
 use coffer_core::ids::NodeId;
 use coffer_core::shard::ShardKey;
 use serde::{Serialize, de::DeserializeOwned};
@@ -17,8 +17,10 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Keys of shards have [`ShardKey::LEN`] bytes; this one is shorter and sorts nowhere near.
-const WATERMARK: &[u8] = b"watermark v1";
+/// Keys of shards have [`ShardKey::LEN`] bytes; these are shorter: the watermark ...
+const WATERMARK: &[u8] = b"watermark v2";
+/// ... and, before a volume's number, big-endian, what it holds.
+const USAGE: &[u8] = b"usage ";
 
 /// The tree of notes is named by the node's id and this.
 const NOTES: &[u8] = b" notes";
@@ -97,7 +99,12 @@ impl Index for SledIndex {
         guarded(|| self.entries.get(key.to_bytes()))?.map(|v| decode(&v)).transpose()
     }
 
-    fn apply(&self, changes: &[Change], watermark: Watermark) -> Result<(), IndexError> {
+    fn apply(
+        &self,
+        changes: &[Change],
+        watermark: Watermark,
+        usage: &[(u32, Usage)],
+    ) -> Result<(), IndexError> {
         let mut batch = sled::Batch::default();
         for (key, location) in changes {
             match location {
@@ -106,7 +113,26 @@ impl Index for SledIndex {
             }
         }
         batch.insert(WATERMARK, encode(&watermark)?);
+        for (volume, usage) in usage {
+            let key = [USAGE, &volume.to_be_bytes()].concat();
+            match *usage == Usage::default() {
+                true => batch.remove(key),
+                false => batch.insert(key, encode(usage)?),
+            }
+        }
         guarded(|| self.entries.apply_batch(batch))
+    }
+
+    fn usage(&self) -> Result<Vec<(u32, Usage)>, IndexError> {
+        // A blob's id may begin like this too.
+        let is_usage = |key: &[u8]| key.len() == USAGE.len() + size_of::<u32>();
+        let rows: Vec<_> = guarded(|| self.entries.scan_prefix(USAGE).collect())?;
+        let rows = rows.iter().filter(|(key, _)| is_usage(key));
+        rows.filter_map(|(key, value)| {
+            let volume: [u8; 4] = key[USAGE.len()..].try_into().ok()?;
+            Some(decode(value).map(|usage| (u32::from_be_bytes(volume), usage)))
+        })
+        .collect()
     }
 
     fn watermark(&self) -> Result<Option<Watermark>, IndexError> {
@@ -121,16 +147,19 @@ impl Index for SledIndex {
         let after = after.map(ShardKey::to_bytes);
         let from = after.as_ref().map_or(Bound::Unbounded, |k| Bound::Excluded(k.as_slice()));
         let range = (from, Bound::Unbounded);
-        // The watermark is among the rows; one more is read for it.
+        // The watermark and what volumes hold are among the rows.
+        let is_other = |row: &sled::Result<(sled::IVec, sled::IVec)>| {
+            row.as_ref().is_ok_and(|(key, _)| key.len() != ShardKey::LEN)
+        };
         let rows: Vec<_> = guarded(|| {
-            self.entries.range::<&[u8], _>(range).take(limit.saturating_add(1)).collect()
+            let rows = self.entries.range::<&[u8], _>(range);
+            rows.filter(|row| !is_other(row)).take(limit).collect()
         })?;
         rows.iter()
             .filter_map(|(key, value)| {
                 let key: [u8; ShardKey::LEN] = key.as_ref().try_into().ok()?;
                 Some(decode(value).map(|location| (ShardKey::from_bytes(&key), location)))
             })
-            .take(limit)
             .collect()
     }
 

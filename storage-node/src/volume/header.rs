@@ -10,7 +10,7 @@ pub const HEADER_LEN: u64 = 64;
 
 const LEN: usize = 64;
 const MAGIC: &[u8; 8] = b"CofferVo";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A volume that this node must not touch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,7 +9,7 @@
 //! | offset | bytes | field |
 //! |---|---|---|
 //! | 0 | 8 | magic `CofferVo` |
-//! | 8 | 4 | format version, 2 |
+//! | 8 | 4 | format version, 3 |
 //! | 12 | 4 | volume number |
 //! | 16 | 16 | node id |
 //! | 32 | 32 | BLAKE3 of bytes 0..32 |
@@ -25,7 +25,7 @@
 //! | 11 | 1 | shard index |
 //! | 12 | 4 | chunk number |
 //! | 16 | 16 | blob id |
-//! | 32 | 4 | block size (0 unless a shard) |
+//! | 32 | 4 | block size; of a tombstone the volume that it kills in, or 0; 0 for a mark |
 //! | 36 | 4 | payload length (0 unless a shard) |
 //! | 40 | 8 | sequence number: grows with every record of the node |
 //! | 48 | 8 | synced: all bytes before this offset of the file were fsynced when this was written |
@@ -39,8 +39,9 @@
 //! Because its place is hashed along, a record is valid only in the file and at the offset for
 //! which it was written: misdirected writes and copied files are found as corruption is.
 //!
-//! A **tombstone** says that the shard of its key is deleted. A **mark** says nothing but its
-//! `synced` field; one is written when a volume is full and when the
+//! A **tombstone** says that the shard of its key is deleted. Where it is known that a single volume
+//! held records of that shard, it names this volume: once it is gone, nothing is left to be killed. A
+//! **mark** says nothing but its `synced` field; one is written when a volume is full and when the
 //! node stops.
 //!
 //! # What is fsynced before what

@@ -46,6 +46,9 @@ pub enum Kind {
     Tombstone {
         /// Which shard.
         key: ShardKey,
+        /// The one volume that held records of the shard, where that was known: once it is gone,
+        /// the tombstone may go.
+        kills: Option<VolumeNo>,
     },
     /// Nothing beyond the record's `synced` field.
     Mark,
@@ -82,7 +85,7 @@ pub enum RecordError {
 impl Kind {
     fn key(&self) -> ShardKey {
         match self {
-            Self::Shard { key, .. } | Self::Tombstone { key } => *key,
+            Self::Shard { key, .. } | Self::Tombstone { key, .. } => *key,
             Self::Mark => ShardKey::from_bytes(&[0; ShardKey::LEN]),
         }
     }
@@ -112,9 +115,13 @@ impl Record {
 
     /// Bytes from the record's begin to the next one's.
     pub fn total_len(&self) -> u64 {
-        let payload = self.kind.info().map_or(0, |i| u64::from(i.len));
-        (self.head_len() as u64 + payload).next_multiple_of(ALIGN)
+        self.kind.info().map_or((HEAD_LEN as u64).next_multiple_of(ALIGN), total_len)
     }
+}
+
+/// Bytes of a shard's record: header, table, payload, and zeros up to the next record.
+pub fn total_len(info: &ShardInfo) -> u64 {
+    (head_len(info) as u64 + u64::from(info.len)).next_multiple_of(ALIGN)
 }
 
 /// Bytes of header and table of a shard's record.
@@ -158,7 +165,11 @@ pub fn encode(record: &Record, place: &Place, table: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEAD_LEN + table.len());
     let key = record.kind.key();
     let (k, m): (u8, u8) = record.kind.info().map_or((0, 0), |i| i.code.into());
-    let (block_size, len) = record.kind.info().map_or((0, 0), |i| (i.block_size, i.len));
+    let (block_size, len) = match record.kind {
+        Kind::Shard { info, .. } => (info.block_size, info.len),
+        Kind::Tombstone { kills, .. } => (kills.map_or(0, |volume| volume.0), 0),
+        Kind::Mark => (0, 0),
+    };
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[record.kind.code(), k, m, key.index]);
     out.extend_from_slice(&key.chunk.to_le_bytes());
@@ -202,7 +213,7 @@ pub fn peek(bytes: &[u8]) -> Result<Record, RecordError> {
         return Err(RecordError::Field);
     }
     array::<32>(bytes, HASHED_LEN)?;
-    let no_payload = [k, m] == [0, 0] && block_size == 0 && len == 0;
+    let no_payload = [k, m] == [0, 0] && len == 0;
     let kind = match kind {
         1 => {
             let code = Code::new(k, m).map_err(|_| RecordError::Field)?;
@@ -213,8 +224,11 @@ pub fn peek(bytes: &[u8]) -> Result<Record, RecordError> {
             }
             Kind::Shard { key, info }
         }
-        2 if no_payload => Kind::Tombstone { key },
-        3 if no_payload && key == Kind::Mark.key() => Kind::Mark,
+        2 if no_payload => {
+            let kills = (block_size > 0).then_some(VolumeNo(block_size));
+            Kind::Tombstone { key, kills }
+        }
+        3 if no_payload && block_size == 0 && key == Kind::Mark.key() => Kind::Mark,
         _ => return Err(RecordError::Field),
     };
     Ok(Record { kind, seq, synced })
@@ -255,7 +269,10 @@ mod tests {
                 let code = Code::new(k, m).unwrap();
                 Kind::Shard { key, info: ShardInfo { code, block_size, len } }
             }),
-            any_key().prop_map(|key| Kind::Tombstone { key }),
+            (any_key(), 0u32..3).prop_map(|(key, n)| Kind::Tombstone {
+                key,
+                kills: (n > 0).then_some(VolumeNo(n))
+            }),
             Just(Kind::Mark),
         ]
     }

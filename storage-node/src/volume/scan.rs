@@ -168,7 +168,7 @@ mod tests {
 
     fn tombstone(seq: u64) -> Record {
         let key = ShardKey { blob: BlobId::from_bytes([1; 16]), chunk: 0, index: 0, generation: 0 };
-        Record { kind: Kind::Tombstone { key }, seq, synced: 0 }
+        Record { kind: Kind::Tombstone { key, kills: None }, seq, synced: 0 }
     }
 
     /// Bytes that may look like the begin of a record, and may end anywhere.

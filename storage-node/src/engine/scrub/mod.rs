@@ -199,7 +199,7 @@ impl Scrub<'_> {
         let Shared { options, meter, .. } = self.shared;
         self.pace.spend(bytes, options.clock.monotonic());
         while !self.stop.is_raised() {
-            let rate = options.scrub.rate(self.shared.watermark().live_bytes);
+            let rate = options.scrub.rate(self.shared.totals.watermark().live_bytes);
             let owed = self.pace.owed(rate, options.clock.monotonic());
             if owed.is_zero() {
                 break;
