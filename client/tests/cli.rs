@@ -327,3 +327,64 @@ fn gateways_are_listed_added_and_removed() {
     assert!(server.get(".coffer", "v1/gateways/4").is_none());
     assert_eq!(place.code(&["admin", "gateway", "add", "4", "j:9200", "j:9000"]), 2);
 }
+
+#[test]
+fn a_check_is_told_in_a_table_or_in_json_and_by_its_exit_code() {
+    let place = Place::new();
+    let answer = |records: &[Value]| {
+        let lines: String = records.iter().map(|r| format!("{r}\n")).collect();
+        place.server.put(".coffer", "v1/fsck", lines);
+    };
+    let progress = serde_json::json!({"progress": {"done": 0.5, "parts": 2, "shards": 12}});
+    let part = |key: &str, risk: &str, sound: u64| {
+        serde_json::json!({"part": {
+            "bucket": "data", "key": key, "version": "null", "upload": null, "blob": "ab",
+            "risk": risk, "chunks": 1, "ailing_chunks": 1,
+            "worst": {"needed": 4, "shards": 6, "sound": sound, "unreachable": 0, "owed": 0,
+                "damaged": 1, "missing": 5 - sound},
+            "shards": [{"chunk": 0, "index": 1, "node": "node-2", "state": "missing",
+                "other_generation": null}],
+        }})
+    };
+    let summary = |parts: Value| {
+        serde_json::json!({"summary": {
+            "parts": parts, "shards": 12, "ailing": {"missing": 1, "damaged": 1},
+            "leftovers": {"garbage": 6, "dead": 0, "condemned": 0, "ahead": 0, "unclaimed": 0,
+                "reserved": 0},
+            "orphans": 0, "orphans_not_listed": 0, "findings": 1, "silent_nodes": 0, "queued": 0,
+            "not_queued": 0,
+        }})
+    };
+
+    answer(&[progress.clone(), summary(serde_json::json!({"whole": 2, "lost": 0}))]);
+    let told = place.ok(&["admin", "fsck"]);
+    assert!(told.contains("2 whole, 0 degraded") && told.contains("6 garbage"), "{told}");
+
+    // Two parts of one object: the worse one is shown.
+    let degraded = summary(serde_json::json!({"whole": 1, "degraded": 1, "at-risk": 1}));
+    let records = [part("a", "degraded", 5), part("a", "at-risk", 4), degraded.clone()];
+    answer(&records);
+    let output = place.run(&["admin", "fsck", "--bucket", "data", "--repair"]);
+    assert_eq!(output.status.code(), Some(6));
+    let told = text(&output.stdout);
+    let row = told.lines().nth(1).unwrap();
+    let row: Vec<&str> = row.split_whitespace().collect();
+    let expected = "at risk 4 4 6 1 missing, 1 damaged s3://data/a null";
+    assert_eq!(row, expected.split(' ').collect::<Vec<_>>(), "{told}");
+    let asked = place.server.state().requests.last().unwrap().clone();
+    assert_eq!(asked, "POST /.coffer/v1/fsck?bucket=data&repair=true");
+    let output = place.run(&["admin", "fsck", "--json"]);
+    assert_eq!(output.status.code(), Some(6));
+    let lines = text(&output.stdout);
+    let values: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(values, records);
+
+    answer(&[part("a", "lost", 3), summary(serde_json::json!({"lost": 1}))]);
+    assert_eq!(place.code(&["admin", "fsck"]), 7);
+    for broken in
+        [vec![progress.clone()], vec![serde_json::json!({"failed": {"why": "no leader"}})]]
+    {
+        answer(&broken);
+        assert_eq!(place.code(&["admin", "fsck"]), 1, "no summary, no verdict");
+    }
+}

@@ -158,6 +158,7 @@ impl Gateway {
         let master_key = MasterKey::new(&master);
         let repairer =
             Repairer::new(engine.clone(), catalog.clone(), master_key, repair, leads, now_ms);
+        membership.serve_repair(&repairer);
         let s3 = CofferS3::new(
             engine.clone(),
             catalog.clone(),

@@ -1,9 +1,14 @@
 //! Operating a cluster. All of it needs an administrator's key or token; all are methods of
 //! [`crate::Client`].
 
+mod fsck;
 mod gateways;
 mod nodes;
 
+pub use fsck::{
+    AilingPart, AilingShard, Fsck, FsckOptions, FsckProgress, FsckRecord, FsckSummary, Orphan,
+    Risk, ShardTally, SilentNode,
+};
 pub use gateways::{Addition, GatewayInfo, GatewayRole, NewGateway};
 pub use nodes::{NewNode, NodeChange, NodeInfo};
 

@@ -115,8 +115,7 @@ impl Client {
         request.send(self).await.map(|_| ())
     }
 
-    /// How far repair is, as the gateway that was asked says it, in JSON. Only the one that leads
-    /// repairs.
+    /// How far repair is, in JSON. The gateway that leads repairs; the others ask it.
     ///
     /// # Errors
     /// As [`Client::nodes`].

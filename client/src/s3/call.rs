@@ -1,6 +1,7 @@
 //! One S3 request of our own: address, signature, retries, and the answer's errors.
 
 use super::error::{S3Code, S3Error};
+use super::lines::Lines;
 use crate::client::Client;
 use crate::error::Error;
 use crate::profile::Credentials;
@@ -131,6 +132,16 @@ impl Call {
                 _ => return result,
             }
         }
+    }
+
+    /// Sends the request once. Its answer is read line by line, as it comes.
+    pub(crate) async fn open(self, client: &Client) -> Result<Lines, Error> {
+        let response = client.transport().send(self.request(client)?).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if !status.is_success() {
+            return Err(refusal(status, &headers, &self.read(response).await?).into());
+        }
+        Ok(Lines::new(format!("{} {}", self.method, self.path), response.into_body()))
     }
 
     async fn attempt(&self, client: &Client) -> Result<Answer, Error> {

@@ -135,6 +135,10 @@ impl State {
             }
             ("GET", true) => self.list(&bucket, &query),
             ("POST", true) => self.delete_many(&bucket, &body),
+            // What an administrative request is answered stands there like an object.
+            ("POST", false) if bucket == ".coffer" => {
+                self.read(&Method::GET, (bucket, key), headers)
+            }
             ("POST", false) => self.post(&bucket, &key, &query, headers),
             ("PUT", false) => self.put(&bucket, &key, &query, headers, body),
             ("DELETE", false) => self.delete(bucket, key, &query),

@@ -137,7 +137,21 @@ impl<K: Kv> Machine<K> {
     /// # Errors
     /// When the store can't be read, or contradicts itself.
     pub fn blob_part(&self, blob: BlobId) -> Result<Option<(BlobOwner, Part)>, CatalogError> {
-        Ok(match self.live_blob(blob)? {
+        // What an owner names may be gone a moment after the owner was read, and the owner with it.
+        let mut owner = None;
+        let live = loop {
+            match self.live_blob(blob) {
+                Ok(live) => break live,
+                Err(error) => {
+                    let now = Some(self.blob(blob)?);
+                    if now == owner {
+                        return Err(error);
+                    }
+                    owner = now;
+                }
+            }
+        };
+        Ok(match live {
             None => None,
             Some(Live::Part { record, owner, .. }) => Some((owner, record.part)),
             Some(Live::Version { mut manifest, owner, at, .. }) => {

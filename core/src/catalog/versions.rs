@@ -19,6 +19,9 @@ use crate::bucket::{LockMode, Retention, Versioning};
 use crate::ids::{BucketName, ObjectKey, VersionId, VersionName};
 use crate::manifest::Manifest;
 
+/// Versions of a key that are searched for one by its id.
+const NEWEST: usize = 1000;
+
 /// Changes.
 impl<K: Kv> Machine<K> {
     /// Makes `record` the current version and commits.
@@ -296,6 +299,34 @@ impl<K: Kv> Machine<K> {
                 return Err(CatalogError::NoSuchVersion);
             }
         }
+    }
+
+    /// What clients call a version, if it is the current one or among the newest [`NEWEST`] others.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub fn name_of_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: VersionId,
+    ) -> Result<Option<VersionName>, CatalogError> {
+        if let Some(current) = self.current(bucket, key)?
+            && current.record.version == version
+        {
+            return Ok(Some(current.name()));
+        }
+        let from = records::versions_prefix(bucket, key);
+        let rows = self.kv.scan(Table::Versions, &from, &records::after_prefix(&from), NEWEST)?;
+        for (_, value) in rows {
+            let record: VersionRecord = records::decode(Table::Versions, &value)?;
+            let is_it =
+                matches!(&record.state, VersionState::Object(object) if object.version == version);
+            if is_it {
+                return Ok(Some(record.name()));
+            }
+        }
+        Ok(None)
     }
 
     /// A version together with its manifest, consistent with each other even while the object is

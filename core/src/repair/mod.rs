@@ -6,13 +6,16 @@
 //! | module | what |
 //! |---|---|
 //! | [`plan`] | the steps that a chunk needs |
+//! | [`risk`] | how far a chunk is from being lost |
 //! | [`leftover`] | what a repair that was cut off has left behind |
 //! | [`verdict`] | whether a shard that is found on a node is needed there |
 
 pub mod leftover;
 pub mod plan;
+pub mod risk;
 pub mod verdict;
 
 pub use leftover::overtake;
 pub use plan::{ChunkPlan, Situation, Standing, Step, Urgency};
+pub use risk::{Risk, ShardState, Tally};
 pub use verdict::{Verdict, judge};

@@ -292,6 +292,25 @@ impl CatalogHandle {
         }
     }
 
+    /// Asks the gateway that leads something that is no matter of the raft, and waits at most
+    /// `within` for the answer. `None`: this gateway leads.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unavailable`] when none leads or it gives no answer.
+    pub async fn ask_leader(
+        &self,
+        request: PeerRequest,
+        within: Duration,
+    ) -> Result<Option<PeerResponse>, CatalogError> {
+        match self.leader.find(Instant::now() + within).await? {
+            Place::Here => Ok(None),
+            Place::There(id, peer) => {
+                let answer = self.leader.link().call(id, &peer, request, within).await;
+                answer.map(Some).map_err(|error| CatalogError::Unavailable(error.to_string()))
+            }
+        }
+    }
+
     /// Changes the members. One change at a time.
     ///
     /// # Errors

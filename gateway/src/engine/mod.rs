@@ -13,11 +13,15 @@
 //! | [`suspects`] | shards that reads found lost or damaged, until repair asks |
 //! | [`repair`] | shards that are missing or misplaced are rebuilt or moved |
 //! | [`gc`] | shards that no object needs are deleted |
+//! | `compare` | what nodes list beside what the catalog wants |
+//! | [`fsck`] | catalog and nodes are compared on demand, and a report is given |
 //! | [`sweep`] | what nodes hold is compared with what the catalog wants |
 
 pub mod budget;
 pub mod chunker;
+mod compare;
 pub mod fetch;
+pub mod fsck;
 pub mod gc;
 pub mod keys;
 pub mod nodes;

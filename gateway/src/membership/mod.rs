@@ -1,9 +1,11 @@
 //! This gateway among the gateways of its cluster: its part of the catalog, and its service for the
 //! others.
 //!
+//! * [`desk`]: where requests of the others go
 //! * [`known`]: who the gateways are, as this one last knew
 //! * [`rejoin`]: the way back for one that has lost its catalog
 
+mod desk;
 mod known;
 mod rejoin;
 
@@ -12,6 +14,7 @@ use crate::catalog::raft::members::MemberChange;
 use crate::catalog::raft::network::PeerLink;
 use crate::catalog::raft::options::Options;
 use crate::catalog::raft::types::{GatewayId, Peer};
+use crate::engine::repair::Repairer;
 use crate::peer::{self, PeerClient};
 use crate::run::StartError;
 use crate::setup::config::GatewayConfig;
@@ -20,6 +23,7 @@ use crate::setup::init::GatewayDir;
 use coffer_core::catalog::CatalogError;
 use coffer_core::seal::Key;
 use coffer_node::quic::{MutualTls, Service};
+use desk::Desk;
 use known::Known;
 use rejoin::{Gate, Lost, Rejoin};
 use std::collections::BTreeMap;
@@ -35,7 +39,20 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Membership {
     catalog: CatalogHandle,
-    among_others: Option<(Service, JoinHandle<()>)>,
+    among_others: Option<AmongOthers>,
+}
+
+/// What a gateway among others has running.
+struct AmongOthers {
+    desk: Arc<Desk>,
+    service: Service,
+    task: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for AmongOthers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AmongOthers").field("service", &self.service).finish_non_exhaustive()
+    }
 }
 
 impl Membership {
@@ -82,11 +99,12 @@ impl Membership {
         let options = Options { id, founders, link: link.clone(), ..Options::alone() };
         let catalog = open_catalog(paths, master, options).await?;
         let gate = Arc::new(Gate::new(catalog.service(), lost.is_none()));
-        let service = peer::serve(gate.clone(), &tls, listen)
+        let desk = Arc::new(Desk::new(gate.clone()));
+        let service = peer::serve(desk.clone(), &tls, listen)
             .map_err(|source| StartError::ListenPeers { listen, source })?;
         let rejoin = lost.map(|lost| Rejoin { lost, link, gate, id, own: own.clone() });
         let task = tokio::spawn(attend(catalog.clone(), known, rejoin, id, own));
-        Ok(Self { catalog, among_others: Some((service, task)) })
+        Ok(Self { catalog, among_others: Some(AmongOthers { desk, service, task }) })
     }
 
     /// The catalog.
@@ -94,9 +112,17 @@ impl Membership {
         &self.catalog
     }
 
+    /// Has `repairer` answer what other gateways ask of repair.
+    pub fn serve_repair(&self, repairer: &Arc<Repairer>) {
+        if let Some(others) = &self.among_others {
+            others.desk.serve_repair(repairer.clone());
+        }
+    }
+
     /// Stops serving the others.
     pub async fn stop(self) {
-        if let Some((service, task)) = self.among_others {
+        if let Some(AmongOthers { desk, service, task }) = self.among_others {
+            drop(desk);
             task.abort();
             // Its end is waited for: until then it holds the catalog.
             let _ = task.await;

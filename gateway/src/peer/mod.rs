@@ -58,7 +58,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic_and_what_is_understood_reads_back(
-            kind in 0..8u8,
+            kind in 0..9u8,
             small in prop::collection::vec(0..3u8, 0..40),
             rest: Vec<u8>,
         ) {

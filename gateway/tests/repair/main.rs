@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
 
+mod fsck;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweep;

@@ -19,6 +19,8 @@ Exit codes:
   3    not found
   4    access denied
   5    the gateway can't be reached or can't serve now
+  6    admin fsck: objects lack shards, all can be read
+  7    admin fsck: objects can't be read
   130  interrupted (143 when terminated)
 
 Configuration: $COFFER_CONFIG or ~/.config/coffer/config.toml, for example

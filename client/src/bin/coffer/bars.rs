@@ -1,4 +1,4 @@
-//! The progress bar: bytes and objects, on standard error, if that is a terminal.
+//! The progress bar: bytes and objects, or a share of all, on standard error, if that is a terminal.
 
 use coffer_client::transfer::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,6 +9,10 @@ use std::time::Duration;
 
 const STYLE: &str =
     "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}  {elapsed} (left {eta})";
+
+const SHARE_STYLE: &str = "{bar:30} {percent}%  {msg}  {elapsed}";
+/// The steps of a share of all.
+const STEPS: f64 = 1000.0;
 
 /// A bar that is drawn once there is something to do.
 #[derive(Debug, Clone)]
@@ -54,6 +58,22 @@ impl Bar {
         let done = self.objects.done.load(Ordering::Relaxed);
         let found = self.objects.found.load(Ordering::Relaxed);
         self.bar.set_message(format!("{done}/{found} objects"));
+    }
+
+    /// So much of all is done, from 0 to 1.
+    // From 0 to 1000, whatever comes.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    pub(crate) fn share(&self, done: f64, message: String) {
+        if self.visible && self.objects.found.swap(1, Ordering::Relaxed) == 0 {
+            if let Ok(style) = ProgressStyle::with_template(SHARE_STYLE) {
+                self.bar.set_style(style.progress_chars("=> "));
+            }
+            self.bar.set_length(STEPS as u64);
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        self.bar.set_position((done.clamp(0.0, 1.0) * STEPS) as u64);
+        self.bar.set_message(message);
     }
 
     /// Takes the bar away while `print` prints.

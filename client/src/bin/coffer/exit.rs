@@ -13,6 +13,10 @@ pub(crate) enum Failure {
     /// Some of many objects failed; each has been reported. The kind is set where it says more
     /// than that: all failed for the same reason, or the gateway was lost.
     Partly { failed: u64, kind: Option<ErrorKind> },
+    /// A check has found objects that are not whole; it has said which.
+    Ailing { readable: bool },
+    /// A check broke off.
+    Incomplete { why: String },
     /// A signal stopped the program.
     Signal { number: u8 },
     /// The reader of our output went away, which is its right.
@@ -27,6 +31,9 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Failed { error, .. } => code(error.kind()),
             Self::Partly { kind, .. } => kind.map_or(1, code),
+            Self::Ailing { readable: true } => 6,
+            Self::Ailing { readable: false } => 7,
+            Self::Incomplete { .. } => 1,
             Self::Signal { number } => 128 + number,
         })
     }

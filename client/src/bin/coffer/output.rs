@@ -83,6 +83,15 @@ impl Output {
                 let objects = if *failed == 1 { "object" } else { "objects" };
                 self.remark(format!("coffer: {failed} {objects} failed"));
             }
+            Failure::Ailing { readable: true } => {
+                self.remark("coffer: some objects lack shards; all can be read");
+            }
+            Failure::Ailing { readable: false } => {
+                self.remark("coffer: some objects can't be read")
+            }
+            Failure::Incomplete { why } => {
+                eprintln_or_ignore(&format!("coffer: the check broke off: {why}"));
+            }
             Failure::Signal { .. } => self.remark("coffer: interrupted"),
             Failure::ReaderGone => {}
         }

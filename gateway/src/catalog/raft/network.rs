@@ -7,6 +7,7 @@
 use super::members::{Member, MemberChange, MemberStatus};
 use super::snapshot::Page;
 use super::types::{Answers, GatewayId, Group, LogId, Peer, SnapshotMeta, Types, Vote};
+use crate::engine::repair::{RepairAnswer, RepairRequest};
 use async_trait::async_trait;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub enum PeerRequest {
     Members(MemberChange),
     /// To any: how is it?
     Status,
+    /// To the leader: for repair.
+    Repair(RepairRequest),
 }
 
 /// A piece of a snapshot. Each is answered before the next is sent.
@@ -72,6 +75,8 @@ pub enum PeerResponse {
     Changed,
     /// To [`PeerRequest::Status`].
     Status(MemberStatus),
+    /// To [`PeerRequest::Repair`].
+    Repair(RepairAnswer),
     /// This gateway does not lead. Nothing was done.
     NotLeader {
         /// Who does, as far as it knows.

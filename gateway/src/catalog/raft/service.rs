@@ -114,6 +114,7 @@ impl PeerService for RaftService {
                 }
             }
             PeerRequest::Status => PeerResponse::Status(status(&self.raft.metrics().borrow())),
+            PeerRequest::Repair(_) => PeerResponse::Refused("no repair is reached here".into()),
             PeerRequest::Members(wanted) => match change(&self.raft, wanted).await {
                 Ok(()) => PeerResponse::Changed,
                 Err(response) => response,

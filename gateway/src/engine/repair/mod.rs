@@ -12,6 +12,7 @@
 //! | `rebuild` | a chunk out of the fewest shards, in spite of nodes that lie |
 //! | `pace` | the bound on bytes a second |
 //! | `status` | how far it is |
+//! | `word` | what gateways tell each other of it |
 
 mod marks;
 mod mend;
@@ -20,8 +21,10 @@ mod queue;
 mod rebuild;
 mod status;
 mod survey;
+pub(super) mod word;
 
 pub use status::{PassStatus, Queued, RepairStatus};
+pub use word::{RepairAnswer, RepairRequest};
 
 use super::Engine;
 use super::keys::MasterKey;
@@ -169,6 +172,16 @@ impl Repairer {
             master,
             config,
         })
+    }
+
+    /// The engine whose shards it repairs.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The catalog that it is told by.
+    pub fn catalog(&self) -> &CatalogHandle {
+        &self.catalog
     }
 
     /// Repairs until the returned task is aborted.

@@ -4,12 +4,12 @@ use super::{RepairError, Repairer};
 use coffer_core::ids::NodeId;
 use coffer_core::repair::{Standing, Urgency};
 use coffer_core::shard::NodeStat;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// How far repair is. Counters begin at 0 when the gateway is started.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RepairStatus {
     /// Whether this gateway leads, and so repairs.
     pub leads: bool,
@@ -34,7 +34,7 @@ pub struct RepairStatus {
 }
 
 /// Blobs that wait.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Queued {
     /// How urgent they are.
     pub urgency: Urgency,
@@ -43,7 +43,7 @@ pub struct Queued {
 }
 
 /// A pass over all blobs of the catalog.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PassStatus {
     /// Whether it goes as fast as it can, since something has changed.
     pub hurries: bool,

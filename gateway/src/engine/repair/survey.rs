@@ -2,13 +2,12 @@
 
 use super::status::PassStatus;
 use super::{Repairer, Scene};
-use crate::engine::nodes::{Kind, follow};
+use crate::engine::nodes::follow;
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::repair::Standing;
-use coffer_core::shard::{Finding, MAX_FINDINGS, ShardKey, ShardStore};
+use coffer_core::shard::{MAX_FINDINGS, ShardKey};
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Blobs that are looked up at a time.
@@ -81,7 +80,8 @@ impl Repairer {
                     tracing::warn!(%error, "the catalog can't be surveyed for repair");
                 }
             } else {
-                // The leader finds all of it by itself.
+                // The leader finds all of it by itself, but for what reads here have met.
+                self.report_suspects().await;
                 self.queue().clear();
                 *self.pass() = Pass::default();
             }
@@ -123,7 +123,7 @@ impl Repairer {
         let scene = self.scene();
         for node in with_findings.into_iter().flatten() {
             let mut after = None;
-            while let Some(page) = self.findings(node, after).await {
+            while let Ok(page) = self.engine.findings(node, after).await {
                 for finding in &page {
                     self.suspect(&scene, node, finding.key).await?;
                 }
@@ -134,12 +134,6 @@ impl Repairer {
             }
         }
         Ok(())
-    }
-
-    async fn findings(&self, node: NodeId, after: Option<u64>) -> Option<Vec<Finding>> {
-        let limit = u32::try_from(MAX_FINDINGS).unwrap_or(u32::MAX);
-        let ask = |store: Arc<dyn ShardStore>| async move { store.findings(after, limit).await };
-        self.engine.nodes().call(node, Kind::Other, NODE_PATIENCE, ask).await.ok()
     }
 
     /// A shard that its node may have lost or damaged: if it is needed there, it is written anew.

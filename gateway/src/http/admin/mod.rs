@@ -6,8 +6,10 @@
 //! | `gateways` | `/.coffer/v1/gateways`, `/.coffer/v1/gateways/ID`: the cluster's gateways |
 //! | `nodes` | `/.coffer/v1/nodes`, `/.coffer/v1/nodes/NAME`: the storage nodes |
 //! | `repair` | `/.coffer/v1/repair`: how far repair is |
+//! | `fsck` | `/.coffer/v1/fsck`: catalog and nodes are compared |
 //! | `quota` | `/.coffer/v1/buckets/NAME/quota`: what a bucket may hold, and what it holds |
 
+mod fsck;
 mod gateways;
 mod nodes;
 mod quota;
@@ -57,6 +59,7 @@ pub struct AdminRoute {
     keys: KeyRing,
     catalog: CatalogHandle,
     repairer: Arc<Repairer>,
+    checks: fsck::Checks,
 }
 
 impl AdminRoute {
@@ -67,7 +70,7 @@ impl AdminRoute {
         catalog: CatalogHandle,
         repairer: Arc<Repairer>,
     ) -> Self {
-        Self { tokens, keys, catalog, repairer }
+        Self { tokens, keys, catalog, repairer, checks: fsck::Checks::default() }
     }
 
     fn caller(&self, request: &S3Request<Body>) -> Option<Arc<Identity>> {
@@ -108,7 +111,8 @@ impl S3Route for AdminRoute {
             ["nodes", name] => {
                 nodes::serve(&self.catalog, &self.repairer, &caller, Some(name), request).await
             }
-            ["repair"] => repair::serve(&self.repairer, &caller, &request),
+            ["repair"] => repair::serve(&self.repairer, &caller, &request).await,
+            ["fsck"] => self.checks.serve(&self.repairer, &caller, &request).await,
             _ => {
                 let message = "There is no such administrative request.";
                 Err(s3(S3ErrorCode::NotImplemented, message))

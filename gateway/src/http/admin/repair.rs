@@ -4,13 +4,13 @@ use super::answer;
 use crate::auth::Identity;
 use crate::auth::access::denied;
 use crate::engine::repair::Repairer;
-use crate::s3::errors::s3;
+use crate::s3::errors::{s3, to_s3};
 use http::Method;
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result};
 
 /// `GET /.coffer/v1/repair`, for the cluster's administrators. The gateway that leads repairs; the
-/// others say that they do not.
-pub(super) fn serve(
+/// others ask it.
+pub(super) async fn serve(
     repairer: &Repairer,
     caller: &Identity,
     request: &S3Request<Body>,
@@ -21,5 +21,5 @@ pub(super) fn serve(
     if request.method != Method::GET {
         return Err(s3(S3ErrorCode::MethodNotAllowed, "Repair's progress is shown by GET."));
     }
-    answer(&repairer.status())
+    answer(&repairer.status_of_leader().await.map_err(to_s3)?)
 }

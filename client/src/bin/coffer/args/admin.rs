@@ -3,6 +3,19 @@
 use clap::{Args, Subcommand};
 use coffer_client::Endpoint;
 
+const FSCK_HELP: &str = "\
+How a part of an object is, by the worst of its chunks:
+  whole        all its shards are sound
+  degraded     some are not, and it would survive the loss of more
+  at risk      it can be read, and one more loss would end that
+  unavailable  it can't be read until nodes that can't be asked now come back
+  lost         too few shards are left
+
+Exit codes, beside the common ones:
+  0  all is whole
+  6  something is degraded or at risk, all can be read
+  7  something is unavailable or lost";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
     /// The gateways: those that serve S3 and keep the catalog
@@ -13,6 +26,16 @@ pub(crate) enum Admin {
     Node(Node),
     /// Show how far repair is: what waits, the pass over all blobs, and what was done
     Repair,
+    /// Compare the catalog with what the storage nodes hold, both ways
+    #[command(after_help = FSCK_HELP)]
+    Fsck {
+        /// Only the objects and uploads of this bucket; what no object needs is not looked for
+        #[arg(long, value_name = "NAME")]
+        bucket: Option<String>,
+        /// Tell repair of what is lost or damaged. Nothing is changed without it
+        #[arg(long)]
+        repair: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! `admin`.
 
+mod fsck;
 mod gateway;
 mod node;
 mod repair;
@@ -12,6 +13,7 @@ pub(crate) async fn run(session: &Session<'_>, command: Admin) -> Result<(), Fai
     match command {
         Admin::Gateway(command) => gateway::run(session, command).await,
         Admin::Node(command) => node::run(session, command).await,
+        Admin::Fsck { bucket, repair } => fsck::run(session, bucket, repair).await,
         Admin::Repair => repair::run(session).await,
     }
 }

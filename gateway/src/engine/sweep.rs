@@ -6,17 +6,17 @@
 //! for that: a commit that comes later is refused. A shard that the catalog wants and its node lacks
 //! is repair's business.
 
-mod compare;
-
 use super::Engine;
-use super::nodes::Kind;
+use super::compare;
 use super::store::ShardsByNode;
 use crate::catalog::CatalogHandle;
-use coffer_core::catalog::{CatalogError, Command};
+use crate::catalog::handle::Catalog;
+use coffer_core::catalog::records::BlobOwner;
+use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::placement::NodeState;
-use coffer_core::shard::{BlockRange, MAX_BATCH, ShardError, ShardKey, ShardStore};
-use compare::Compared;
+use coffer_core::repair::{ShardState, Verdict};
+use coffer_core::shard::{MAX_BATCH, ShardError, ShardInfo, ShardKey};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,24 +137,32 @@ impl Sweep {
     ) -> Result<Result<(), ShardError>, CatalogError> {
         let mut after = None;
         loop {
-            let page = match self.list(node, after).await {
+            let page = match self.engine.list(node, after, MAX_BATCH).await {
                 Ok(page) => page,
                 Err(error) => return Ok(Err(error)),
             };
+            let page: Vec<ShardKey> = page.into_iter().map(|(key, _)| key).collect();
             let until = page.last().copied().filter(|_| page.len() == MAX_BATCH);
             report.shards += page.len() as u64;
             // The catalog is asked after the node: what it says by then is final for what is dead.
-            let found = compare::compare(&self.catalog, node, after, until, &page).await?;
-            let Compared { mut dead, unclaimed, ahead, missing } = found;
+            let (mut dead, mut unclaimed) = (Vec::new(), Vec::new());
+            for (key, verdict) in compare::verdicts(&self.catalog, node, &page).await? {
+                match verdict {
+                    Verdict::Dead | Verdict::Condemned => dead.push(key),
+                    Verdict::Unclaimed => unclaimed.push(key),
+                    Verdict::Ahead => report.ahead += 1,
+                    Verdict::Needed | Verdict::Garbage | Verdict::Reserved => {}
+                }
+            }
             report.unclaimed += unclaimed.len() as u64;
-            report.ahead += ahead;
             let blobs: BTreeSet<BlobId> = unclaimed.iter().map(|key| key.blob).collect();
             let condemned = self.condemn(&blobs, now_ms, met).await?;
             report.condemned += condemned.len() as u64;
             dead.extend(unclaimed.into_iter().filter(|key| condemned.contains(&key.blob)));
             report.deleted += self.delete(node, dead).await;
-            for key in missing {
-                report.missing += u64::from(self.is_missing(node, key).await);
+            let missing = compare::missing(&self.catalog, node, after, until, &page).await?;
+            for (key, info) in missing {
+                report.missing += u64::from(self.is_missing(node, key, info).await);
             }
             match until {
                 Some(last) => after = Some(last),
@@ -162,18 +170,6 @@ impl Sweep {
             }
             tokio::time::sleep(self.config.page_pause).await;
         }
-    }
-
-    async fn list(
-        &self,
-        node: NodeId,
-        after: Option<ShardKey>,
-    ) -> Result<Vec<ShardKey>, ShardError> {
-        let limit = u32::try_from(MAX_BATCH).unwrap_or(u32::MAX);
-        let list = |store: Arc<dyn ShardStore>| async move { store.list(after, limit).await };
-        let within = self.engine.config.shard_timeout;
-        let page = self.engine.nodes().call(node, Kind::Other, within, list).await?;
-        Ok(page.into_iter().map(|(key, _)| key).collect())
     }
 
     /// Condemns those blobs that have been unclaimed for long enough. Returns those that were not
@@ -198,7 +194,7 @@ impl Sweep {
         for blobs in due.chunks(CONDEMNED) {
             let command = Command::Condemn { blobs: blobs.to_vec(), at_ms: now_ms };
             self.catalog.submit(command).await?;
-            condemned.extend(compare::condemned(&self.catalog, blobs).await?);
+            condemned.extend(self.condemned(blobs).await?);
         }
         Ok(condemned)
     }
@@ -215,16 +211,26 @@ impl Sweep {
 
     /// Makes sure that a node lacks a shard, which may have been written since the node was listed,
     /// and tells repair.
-    async fn is_missing(&self, node: NodeId, key: ShardKey) -> bool {
-        let first = BlockRange { first: 0, count: 1 };
-        let get = |store: Arc<dyn ShardStore>| async move { store.get(key, first).await };
-        let within = self.engine.config.shard_timeout;
-        let got = self.engine.nodes().call(node, Kind::Read, within, get).await;
-        let missing = matches!(got, Err(ShardError::NotFound));
+    async fn is_missing(&self, node: NodeId, key: ShardKey, info: ShardInfo) -> bool {
+        let missing = self.engine.examine(node, key, info, false).await == ShardState::Missing;
         if missing {
             tracing::warn!(shard = %key, %node, "shard is lost");
             self.engine.suspects.note(node, key);
         }
         missing
+    }
+
+    /// Those of `blobs` that are condemned.
+    async fn condemned(&self, blobs: &[BlobId]) -> Result<Vec<BlobId>, CatalogError> {
+        let query = |c: &Catalog| {
+            let mut condemned = Vec::new();
+            for blob in blobs {
+                if matches!(c.blob(*blob)?, Some(BlobOwner::Condemned { .. })) {
+                    condemned.push(*blob);
+                }
+            }
+            Ok(condemned)
+        };
+        self.catalog.read(Scope::Hidden, query).await
     }
 }
