@@ -10,8 +10,7 @@
 //!   index/             a cache; may be deleted while the node is stopped
 //! ```
 
-use crate::engine::NodeOptions;
-use crate::engine::ScrubOptions;
+use crate::engine::{CompactOptions, NodeOptions, ScrubOptions};
 use coffer_core::ids::NodeId;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -69,6 +68,13 @@ pub struct NodeConfig {
     /// MiB a second that scrubbing may read at most, even if it takes longer then; 64 unless given.
     #[serde(default)]
     pub scrub_mib_per_second: Option<u64>,
+    /// Percent of a volume that are to be live, or else it is compacted; at most 90, 50 unless given,
+    /// 0 turns compaction off.
+    #[serde(default)]
+    pub compact_live_percent: Option<LivePercent>,
+    /// MiB a second that compaction may read and copy at most; 32 unless given.
+    #[serde(default)]
+    pub compact_mib_per_second: Option<u64>,
     /// Minutes between two readings of the disks' SMART figures; 60 unless given, 0 is never.
     #[serde(default)]
     pub smart_minutes: Option<u32>,
@@ -86,6 +92,26 @@ impl TryFrom<f64> for Days {
         Duration::try_from_secs_f64(days * 86_400.0)
             .map(Self)
             .map_err(|_| format!("{days} is no number of days; 0 or more are, such as 7 or 0.5"))
+    }
+}
+
+/// A threshold that [`CompactOptions`] can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct LivePercent(u8);
+
+impl TryFrom<i64> for LivePercent {
+    type Error = String;
+
+    fn try_from(percent: i64) -> Result<Self, String> {
+        let max = CompactOptions::MAX_PERCENT;
+        let fits = u8::try_from(percent).ok().filter(|percent| *percent <= max);
+        fits.map(Self).ok_or_else(|| {
+            format!(
+                "compact_live_percent is {percent}; it may be 0 (no compaction) to {max}: beyond \
+                 that too much is copied for what is gained"
+            )
+        })
     }
 }
 
@@ -135,6 +161,16 @@ impl NodeConfig {
                     .scrub_mib_per_second
                     .map_or(defaults.scrub.max_bytes_per_second, |mib| mib.saturating_mul(1 << 20)),
             },
+            compact: CompactOptions {
+                live_percent: self
+                    .compact_live_percent
+                    .map_or(defaults.compact.live_percent, |percent| percent.0),
+                max_bytes_per_second: self
+                    .compact_mib_per_second
+                    .map_or(defaults.compact.max_bytes_per_second, |mib| {
+                        mib.saturating_mul(1 << 20)
+                    }),
+            },
             smart_every: self.smart_minutes.map_or(defaults.smart_every, |minutes| {
                 Duration::from_secs(60 * u64::from(minutes))
             }),
@@ -152,7 +188,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn arbitrary_files_never_panic(
-            text in "(node_id = |listen = |volume_size = |scrub_days = |nan|0.5|\"127.0.0.1:1\"|\"[0-9a-f]{30,34}\"|-1|99999999999999999999|\n|é|\\PC){0,12}",
+            text in "(node_id = |listen = |volume_size = |scrub_days = |compact_live_percent = |nan|0.5|\"127.0.0.1:1\"|\"[0-9a-f]{30,34}\"|-1|99999999999999999999|\n|é|\\PC){0,12}",
         ) {
             let dir = tempfile::tempdir().unwrap();
             let node = NodeDir::new(dir.path());
@@ -162,5 +198,26 @@ mod tests {
                 let _ = config.options();
             }
         }
+    }
+
+    #[test]
+    fn a_threshold_beyond_the_greatest_is_refused_with_the_bounds() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = NodeDir::new(dir.path());
+        let load = |percent: i64| {
+            let text = format!(
+                "node_id = \"\"\nlisten = \"127.0.0.1:1\"\ncompact_live_percent = {percent}\ncompact_mib_per_second = 8\n"
+            );
+            std::fs::write(node.config(), text).unwrap();
+            NodeConfig::load(&node)
+        };
+        for percent in [91, -1, 256, i64::MAX] {
+            let error = load(percent).unwrap_err().to_string();
+            assert!(error.contains("0 (no compaction) to 90"), "{error}");
+        }
+        let options = load(30).unwrap().options();
+        let expected = CompactOptions { live_percent: 30, max_bytes_per_second: 8 << 20 };
+        assert_eq!(options.compact, expected);
+        assert!(!load(0).unwrap().options().compact.is_on());
     }
 }

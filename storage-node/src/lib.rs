@@ -37,4 +37,4 @@ pub mod service;
 pub mod testing;
 pub mod volume;
 
-pub use engine::{NodeEngine, NodeOptions, OpenError, ScrubOptions};
+pub use engine::{CompactOptions, NodeEngine, NodeOptions, OpenError, ScrubOptions};

@@ -8,7 +8,7 @@ use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::{BlockRange, Damage, ShardError, ShardInfo, ShardKey, ShardStore};
 use coffer_node::index::MemoryIndex;
 use coffer_node::testing::FaultyDisk;
-use coffer_node::{NodeEngine, NodeOptions, ScrubOptions};
+use coffer_node::{CompactOptions, NodeEngine, NodeOptions, ScrubOptions};
 use std::sync::Arc;
 
 const NODE: NodeId = NodeId::from_bytes([9; 16]);
@@ -21,8 +21,12 @@ const HEAD: usize = 96 + 3 * 32;
 const RECORD: usize = (HEAD + 2500).next_multiple_of(8);
 
 fn open(disk: &FaultyDisk, index: &Arc<MemoryIndex>) -> NodeEngine {
-    let options =
-        NodeOptions { reserve_bytes: 0, scrub: ScrubOptions::OFF, ..NodeOptions::default() };
+    let options = NodeOptions {
+        reserve_bytes: 0,
+        scrub: ScrubOptions::OFF,
+        compact: CompactOptions::OFF,
+        ..NodeOptions::default()
+    };
     NodeEngine::open_on(NODE, Arc::new(disk.clone()), index.clone(), options).unwrap()
 }
 

@@ -1,4 +1,5 @@
-//! `kill -9` of the real program, again and again, while shards are written to it.
+//! `kill -9` of the real program, again and again, while shards are written to it and deleted, and
+//! volumes are compacted.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
@@ -7,7 +8,7 @@ mod common;
 use bytes::Bytes;
 use coffer_core::erasure::Code;
 use coffer_core::ids::BlobId;
-use coffer_core::shard::{BlockRange, ShardInfo, ShardKey, ShardStore};
+use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardKey, ShardStore};
 use coffer_node::service::{NodeClient, RemoteNode};
 use common::{NODE, Pki};
 use std::collections::BTreeSet;
@@ -26,7 +27,8 @@ fn node_dir(pki: &Pki) -> tempfile::TempDir {
         std::fs::copy(pki.path().join(file), dir.path().join(file)).unwrap();
     }
     let config = format!(
-        "node_id = \"{NODE}\"\nlisten = \"127.0.0.1:0\"\nvolume_size = 4000000\nreserve_bytes = 0\n"
+        "node_id = \"{NODE}\"\nlisten = \"127.0.0.1:0\"\nvolume_size = 1000000\nreserve_bytes = 0\n\
+         compact_live_percent = 80\ncompact_mib_per_second = 100\n"
     );
     std::fs::write(dir.path().join("node.toml"), config).unwrap();
     dir
@@ -77,7 +79,14 @@ fn shard(n: u32) -> (ShardInfo, Bytes) {
     (ShardInfo { code: Code::DEFAULT, block_size: 65_552, len }, bytes.into())
 }
 
-async fn verify(node: &RemoteNode, acknowledged: &BTreeSet<u32>) {
+/// What was acknowledged. A shard whose deletion was not is in neither set.
+#[derive(Debug, Clone, Default)]
+struct Acknowledged {
+    stored: BTreeSet<u32>,
+    deleted: BTreeSet<u32>,
+}
+
+async fn verify(node: &RemoteNode, acknowledged: &Acknowledged) {
     // Connecting may take longer than the client waits, where the machine is busy.
     let up = async {
         while node.stat().await.is_err() {
@@ -85,10 +94,14 @@ async fn verify(node: &RemoteNode, acknowledged: &BTreeSet<u32>) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), up).await.expect("the node does not answer");
-    for n in acknowledged {
+    for n in &acknowledged.stored {
         let (info, bytes) = shard(*n);
         let all = BlockRange { first: 0, count: info.blocks() };
         assert!(node.get(key(*n), all).await.unwrap() == bytes, "shard {n}");
+    }
+    for n in &acknowledged.deleted {
+        let one = BlockRange { first: 0, count: 1 };
+        assert_eq!(node.get(key(*n), one).await, Err(ShardError::NotFound), "shard {n}");
     }
 }
 
@@ -98,7 +111,8 @@ async fn acknowledged_shards_survive_kills() {
         std::env::var("COFFER_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
     let pki = Pki::new();
     let dir = node_dir(&pki);
-    let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+    let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
+    let mut compacted = 0;
     for round in 0..rounds {
         let (child, address) = start(dir.path());
         let client = NodeClient::new(&pki.tls("gateway")).unwrap();
@@ -115,17 +129,30 @@ async fn acknowledged_shards_survive_kills() {
                         if node.put(key(n), info, bytes).await.is_err() {
                             break;
                         }
-                        acknowledged.lock().unwrap().insert(n);
+                        acknowledged.lock().unwrap().stored.insert(n);
+                        // Two of three go again a little later.
+                        let Some(old) = n.checked_sub(5 * WRITERS) else { continue };
+                        if i % 3 > 0 && acknowledged.lock().unwrap().stored.remove(&old) {
+                            if node.delete(vec![key(old)]).await.is_err() {
+                                break;
+                            }
+                            acknowledged.lock().unwrap().deleted.insert(old);
+                        }
                     }
                 })
             })
             .collect();
         // The moment differs from round to round, and there is always something to lose.
-        let enough = known.len() + 1 + (round * 37 % 150) as usize;
-        while acknowledged.lock().unwrap().len() < enough
-            && writers.iter().any(|w| !w.is_finished())
-        {
+        let enough = known.stored.len() + known.deleted.len() + 1 + (round * 37 % 150) as usize;
+        let count = |a: &Mutex<Acknowledged>| {
+            let acknowledged = a.lock().unwrap();
+            acknowledged.stored.len() + acknowledged.deleted.len()
+        };
+        while count(&acknowledged) < enough && writers.iter().any(|w| !w.is_finished()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if let Ok(stat) = node.stat().await {
+            compacted += stat.compaction.volumes;
         }
         drop(child);
         for writer in writers {
@@ -133,11 +160,17 @@ async fn acknowledged_shards_survive_kills() {
         }
     }
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(!acknowledged.is_empty());
+    assert!(!acknowledged.stored.is_empty());
     let (_child, address) = start(dir.path());
     let node = NodeClient::new(&pki.tls("gateway")).unwrap().node(NODE, &address);
     verify(&node, &acknowledged).await;
-    eprintln!("{rounds} kills, {} acknowledged shards, none lost", acknowledged.len());
+    let Acknowledged { stored, deleted } = acknowledged;
+    eprintln!(
+        "{rounds} kills, {} acknowledged shards, none lost, {} deleted, none back, {compacted} \
+         volumes compacted",
+        stored.len(),
+        deleted.len()
+    );
 }
 
 #[test]

@@ -1,155 +1,274 @@
 //! The engine against a model, on a disk that crashes: what was acknowledged is there, what was
-//! deleted stays deleted, and what was neither is the old or the new, never garbage.
+//! deleted stays deleted, and what was neither is the old or the new, never garbage. Volumes are
+//! compacted all the while.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
-use bytes::Bytes;
-use coffer_core::erasure::Code;
-use coffer_core::ids::{BlobId, NodeId};
-use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardKey, ShardStore};
-use coffer_node::index::MemoryIndex;
+#[path = "common/bed.rs"]
+mod bed;
+#[path = "common/shards.rs"]
+mod shards;
+
+use bed::{NODE, options, runtime};
+use coffer_core::shard::{BlockRange, ShardError, ShardStore};
+use coffer_node::index::{Index, MemoryIndex, Usage};
 use coffer_node::testing::{FakeClock, FaultyDisk};
 use coffer_node::{NodeEngine, NodeOptions, ScrubOptions};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use shards::{key, open, read, shard};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-const NODE: NodeId = NodeId::from_bytes([9; 16]);
-
-fn options() -> NodeOptions {
-    // Small volumes, so that the tests cross from one to the next.
-    NodeOptions {
-        volume_size: 20_000,
-        reserve_bytes: 0,
-        scrub: ScrubOptions::OFF,
-        ..NodeOptions::default()
-    }
-}
-
 /// The time that a round of scrubbing takes.
 const ROUND: Duration = Duration::from_secs(10);
+/// Shards that the model has.
+const KEYS: u8 = 6;
 
-/// With a scrub that goes on when `clock` does.
-fn open_scrubbed(disk: &FaultyDisk, index: Arc<MemoryIndex>, clock: &Arc<FakeClock>) -> NodeEngine {
-    let scrub = ScrubOptions { round: ROUND, max_bytes_per_second: u64::MAX };
-    let options = NodeOptions { scrub, clock: clock.clone(), ..options() };
-    NodeEngine::open_on(NODE, Arc::new(disk.clone()), index, options).unwrap()
+/// What is left of the index at a start.
+#[derive(Debug, Clone, Copy)]
+enum Left {
+    All,
+    /// What was flushed.
+    Flushed,
+    Nothing,
 }
 
-fn open(disk: &FaultyDisk, index: Arc<MemoryIndex>) -> NodeEngine {
-    NodeEngine::open_on(NODE, Arc::new(disk.clone()), index, options()).unwrap()
-}
-
-fn key(n: u8) -> ShardKey {
-    ShardKey { blob: BlobId::from_bytes([n; 16]), chunk: n.into(), index: n, generation: 0 }
-}
-
-/// Content that follows from a number, with its shape.
-fn shard(n: u64) -> (ShardInfo, Bytes) {
-    let len = 1 + (n * 977 % 9000) as u32;
-    let mut bytes = vec![0; len as usize];
-    blake3::Hasher::new().update(&n.to_le_bytes()).finalize_xof().fill(&mut bytes);
-    (ShardInfo { code: Code::DEFAULT, block_size: 1040, len }, bytes.into())
-}
-
-async fn read(node: &NodeEngine, k: ShardKey, n: u64) -> Result<Bytes, ShardError> {
-    let (info, _) = shard(n);
-    node.get(k, BlockRange { first: 0, count: info.blocks() }).await
+/// How a process ends, and what the next finds.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    /// A power cut, with a seed for what is lost; otherwise `kill -9`, where what was written stays.
+    power_cut: Option<u64>,
+    index: Left,
 }
 
 #[derive(Debug, Clone)]
 enum Op {
     Put(u8),
     Delete(u8),
-    /// As `kill -9`: what was written stays.
-    Kill {
-        lose_index: bool,
-    },
-    /// As a power cut, with a seed for what is lost.
-    Crash {
-        seed: u64,
-        lose_index: bool,
-    },
+    /// The next fsync fails and loses what the seed says.
+    FailSync(u64),
+    /// The next sync of the directory fails.
+    FailDirSync,
+    /// The index does not take the next changes.
+    FailIndex,
+    Compact,
+    /// Puts and deletes meanwhile.
+    CompactBeside(Vec<(bool, u8)>),
+    /// The end comes after so many changes to the disk.
+    CompactUntil(u64, End),
+    End(End),
     Close,
 }
 
+fn end() -> impl Strategy<Value = End> {
+    let left = prop_oneof![Just(Left::All), Just(Left::Flushed), Just(Left::Nothing)];
+    (any::<Option<u64>>(), left).prop_map(|(power_cut, index)| End { power_cut, index })
+}
+
 fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let beside = prop::collection::vec((any::<bool>(), 0..KEYS), 1..8);
     let op = prop_oneof![
-        10 => (0u8..6).prop_map(Op::Put),
-        4 => (0u8..6).prop_map(Op::Delete),
-        1 => any::<bool>().prop_map(|lose_index| Op::Kill { lose_index }),
-        1 => (any::<u64>(), any::<bool>()).prop_map(|(seed, lose_index)| Op::Crash { seed, lose_index }),
+        20 => (0..KEYS).prop_map(Op::Put),
+        10 => (0..KEYS).prop_map(Op::Delete),
+        1 => any::<u64>().prop_map(Op::FailSync),
+        1 => Just(Op::FailDirSync),
+        1 => Just(Op::FailIndex),
+        3 => Just(Op::Compact),
+        2 => beside.prop_map(Op::CompactBeside),
+        4 => (0u64..24, end()).prop_map(|(after, end)| Op::CompactUntil(after, end)),
+        4 => end().prop_map(Op::End),
         1 => Just(Op::Close),
     ];
-    proptest::collection::vec(op, 1..60)
+    proptest::collection::vec(op, 1..80)
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+/// What each shard may hold: the number of its content, or nothing. More than one where an
+/// operation failed.
+#[derive(Debug)]
+struct Model(BTreeMap<u8, BTreeSet<Option<u64>>>);
+
+impl Model {
+    fn new() -> Self {
+        Self((0..KEYS).map(|k| (k, BTreeSet::from([None]))).collect())
+    }
+
+    fn note(&mut self, k: u8, content: Option<u64>, acknowledged: bool) {
+        let may = self.0.get_mut(&k).unwrap();
+        if acknowledged {
+            may.clear();
+        }
+        may.insert(content);
+    }
 }
 
-async fn check(node: &NodeEngine, model: &BTreeMap<u8, u64>) {
-    for k in 0..6 {
-        match model.get(&k) {
-            Some(n) => assert!(read(node, key(k), *n).await.unwrap() == shard(*n).1, "shard {k}"),
-            None => {
-                let gone = node.get(key(k), BlockRange { first: 0, count: 1 }).await;
-                assert_eq!(gone, Err(ShardError::NotFound), "shard {k}");
+/// A node and all around it.
+struct Bed {
+    disk: FaultyDisk,
+    index: Arc<MemoryIndex>,
+    clock: Arc<FakeClock>,
+    /// `None` between two runs.
+    node: Option<NodeEngine>,
+    model: Model,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let (disk, clock) = (FaultyDisk::new(), Arc::default());
+        let mut bed = Self { disk, index: Arc::default(), clock, node: None, model: Model::new() };
+        bed.start();
+        bed
+    }
+
+    /// With a scrub that goes on when the clock does.
+    fn start(&mut self) {
+        let scrub = ScrubOptions { round: ROUND, max_bytes_per_second: u64::MAX };
+        let options = NodeOptions { scrub, clock: self.clock.clone(), ..options() };
+        let (disk, index) = (Arc::new(self.disk.clone()), self.index.clone());
+        // A node that can't open is started again and again; that is not what is tested here.
+        self.disk.fail_syncs(0, 0);
+        self.disk.fail_dir_syncs(0);
+        self.index.fail_applies(0);
+        self.node = Some(NodeEngine::open_on(NODE, disk, index, options).unwrap());
+    }
+
+    fn node(&self) -> &NodeEngine {
+        self.node.as_ref().unwrap()
+    }
+
+    fn end(&mut self, End { power_cut, index }: End) {
+        self.disk = match power_cut {
+            Some(seed) => self.disk.crash(seed),
+            None => self.disk.kill(),
+        };
+        // Taken before the old process, which can do no more harm, says farewell.
+        let flushed = Arc::new(self.index.as_flushed());
+        drop(self.node.take());
+        self.index = match index {
+            Left::All => self.index.clone(),
+            Left::Flushed => flushed,
+            Left::Nothing => Arc::default(),
+        };
+        self.start();
+    }
+
+    async fn put(&mut self, k: u8, n: u64) {
+        let (info, bytes) = shard(n);
+        let outcome = self.node().put(key(k), info, bytes).await;
+        self.model.note(k, Some(n), outcome.is_ok());
+    }
+
+    async fn delete(&mut self, k: u8) {
+        let outcome = self.node().delete(vec![key(k)]).await;
+        self.model.note(k, None, outcome.is_ok());
+    }
+
+    async fn apply(&mut self, n: u64, op: Op) {
+        match op {
+            Op::Put(k) => self.put(k, n).await,
+            Op::Delete(k) => self.delete(k).await,
+            Op::FailSync(seed) => self.disk.fail_syncs(1, seed),
+            Op::FailDirSync => self.disk.fail_dir_syncs(1),
+            Op::FailIndex => self.index.fail_applies(1),
+            Op::Compact => self.node().compact().await,
+            Op::CompactBeside(ops) => {
+                let node = self.node.take().unwrap();
+                let mut writes = Vec::new();
+                let compaction = node.compact();
+                let writing = async {
+                    for (i, (put, k)) in (0u64..).zip(ops) {
+                        let content = put.then_some(n * 1000 + i);
+                        let outcome = match content.map(shard) {
+                            Some((info, bytes)) => node.put(key(k), info, bytes).await,
+                            None => node.delete(vec![key(k)]).await,
+                        };
+                        writes.push((k, content, outcome.is_ok()));
+                    }
+                };
+                futures::join!(compaction, writing);
+                self.node = Some(node);
+                for (k, content, acknowledged) in writes {
+                    self.model.note(k, content, acknowledged);
+                }
+            }
+            Op::CompactUntil(changes, end) => {
+                self.disk.stop_after(changes);
+                self.node().compact().await;
+                self.end(end);
+            }
+            Op::End(end) => self.end(end),
+            Op::Close => {
+                drop(self.node.take());
+                self.start();
             }
         }
     }
-    let listed = node.list(None, 100).await.unwrap();
-    assert_eq!(listed.len(), model.len());
-    let stat = node.stat().await.unwrap();
-    let live: u64 = model.values().map(|n| u64::from(shard(*n).0.len)).sum();
-    assert_eq!((stat.shards, stat.live_bytes), (model.len() as u64, live));
-    assert_eq!(node.findings(None, 100).await.unwrap(), []);
-    assert_eq!((stat.corrupt, stat.damaged_stretches), (0, 0));
+
+    async fn check(&self) {
+        let node = self.node();
+        let (mut shards, mut live_bytes) = (0, 0);
+        for (k, may) in &self.model.0 {
+            let mut held = None;
+            for n in may.iter().flatten() {
+                if read(node, key(*k), *n).await.is_ok_and(|bytes| bytes == shard(*n).1) {
+                    held = Some(*n);
+                }
+            }
+            if let Some(n) = held {
+                shards += 1;
+                live_bytes += u64::from(shard(n).0.len);
+            } else {
+                let gone = node.get(key(*k), BlockRange { first: 0, count: 1 }).await;
+                assert!(may.contains(&None), "shard {k} should hold {may:?}: {gone:?}");
+                assert_eq!(gone, Err(ShardError::NotFound), "shard {k}");
+            }
+        }
+        let stat = node.stat().await.unwrap();
+        assert_eq!((stat.shards, stat.live_bytes), (shards, live_bytes));
+        assert_eq!(node.list(None, 100).await.unwrap().len() as u64, shards);
+        assert_eq!(node.findings(None, 100).await.unwrap(), []);
+        assert_eq!((stat.corrupt, stat.damaged_stretches), (0, 0));
+        assert_eq!(self.counted(), self.listed());
+    }
+
+    /// What volumes hold of live records, as the index has counted it.
+    fn counted(&self) -> BTreeMap<u32, Usage> {
+        let rows = self.index.usage().unwrap().into_iter();
+        let live = rows.map(|(no, usage)| (no, Usage { tombstones: 0, ..usage }));
+        live.filter(|(_, usage)| usage.records > 0).collect()
+    }
+
+    /// The same, from the list of all shards.
+    fn listed(&self) -> BTreeMap<u32, Usage> {
+        let mut held: BTreeMap<u32, Usage> = BTreeMap::new();
+        for (_, location) in self.index.scan(None, 100).unwrap() {
+            let usage = held.entry(location.volume).or_default();
+            *usage = usage.plus(Usage::of(&location));
+        }
+        held
+    }
+}
+
+/// Cases of each property: `COFFER_MODEL_CASES`, or 96.
+fn cases() -> u32 {
+    std::env::var("COFFER_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
     #[test]
-    fn acknowledged_is_kept_through_crashes(ops in ops()) {
+    fn acknowledged_is_kept_and_deleted_stays_deleted_through_crashes(ops in ops()) {
         runtime().block_on(async {
-            let mut disk = FaultyDisk::new();
-            let mut index = Arc::new(MemoryIndex::default());
-            let clock = Arc::new(FakeClock::default());
-            let mut node = open_scrubbed(&disk, index.clone(), &clock);
-            let mut model: BTreeMap<u8, u64> = BTreeMap::new();
+            let mut bed = Bed::new();
             for (n, op) in (1u64..).zip(ops) {
-                match op {
-                    Op::Put(k) => {
-                        let (info, bytes) = shard(n);
-                        node.put(key(k), info, bytes).await.unwrap();
-                        model.insert(k, n);
-                    }
-                    Op::Delete(k) => {
-                        node.delete(vec![key(k)]).await.unwrap();
-                        model.remove(&k);
-                    }
-                    Op::Kill { lose_index } | Op::Crash { lose_index, .. } => {
-                        let before = disk.clone();
-                        disk = match op {
-                            Op::Crash { seed, .. } => before.crash(seed),
-                            _ => before.kill(),
-                        };
-                        drop(node);
-                        if lose_index {
-                            index = Arc::new(MemoryIndex::default());
-                        }
-                        node = open_scrubbed(&disk, index.clone(), &clock);
-                    }
-                    Op::Close => {
-                        drop(node);
-                        node = open_scrubbed(&disk, index.clone(), &clock);
-                    }
-                }
+                bed.apply(n, op).await;
                 // A scrub that sees all of it meanwhile accuses nobody.
-                clock.advance(2 * ROUND);
-                check(&node, &model).await;
+                bed.clock.advance(2 * ROUND);
+                bed.check().await;
             }
+            // Whatever the index knew: the volumes say the same.
+            bed.end(End { power_cut: None, index: Left::Nothing });
+            bed.check().await;
         });
     }
 
@@ -226,186 +345,4 @@ async fn old_or_new(node: &NodeEngine) {
             || new.is_ok_and(|b| b == shard(100 + u64::from(k)).1);
         assert!(fits, "shard {k} is neither old nor new");
     }
-}
-
-#[test]
-fn any_flipped_byte_is_found_or_harmless_and_other_shards_are_not_touched() {
-    runtime().block_on(async {
-        let disk = FaultyDisk::new();
-        let node = open(&disk, Arc::new(MemoryIndex::default()));
-        for k in 0..6u8 {
-            let (info, bytes) = shard(u64::from(k) + 1);
-            node.put(key(k), info, bytes).await.unwrap();
-        }
-        drop(node);
-        let volume = "vol-00000001.cfv";
-        let len = disk.content(volume).len();
-        assert!(len > 10_000);
-        for at in (0..len).step_by(61) {
-            let disk = disk.fork();
-            assert!(disk.flip(volume, at, 0x40));
-            // Without an index, so that every header is read again.
-            let node = open(&disk, Arc::new(MemoryIndex::default()));
-            let mut lost = 0;
-            for k in 0..6u8 {
-                let n = u64::from(k) + 1;
-                let mut blocks_lost = 0;
-                for block in 0..shard(n).0.blocks() {
-                    let one = BlockRange { first: block, count: 1 };
-                    match node.get(key(k), one).await {
-                        Ok(bytes) => {
-                            let from = block as usize * 1040;
-                            assert!(
-                                bytes == shard(n).1.slice(from..from + bytes.len()),
-                                "wrong bytes, flipped at {at}"
-                            );
-                        }
-                        Err(ShardError::Corrupt { .. } | ShardError::NotFound) => blocks_lost += 1,
-                        Err(other) => panic!("{other}"),
-                    }
-                }
-                lost += u32::from(blocks_lost > 0);
-            }
-            assert!(lost <= 1, "one flipped byte at {at} cost {lost} shards");
-        }
-    });
-}
-
-#[test]
-fn a_full_disk_refuses_writes_and_keeps_reading_and_deletes_make_room() {
-    runtime().block_on(async {
-        let disk = FaultyDisk::new();
-        let node = open(&disk, Arc::new(MemoryIndex::default()));
-        let big = |n: u8| {
-            let info = ShardInfo { code: Code::DEFAULT, block_size: 65_552, len: 65_552 };
-            (info, Bytes::from(vec![n; 65_552]))
-        };
-        disk.set_capacity(Some(200_000));
-        let mut stored = Vec::new();
-        for n in 0..6u8 {
-            let (info, bytes) = big(n);
-            match node.put(key(n), info, bytes).await {
-                Ok(()) => stored.push(n),
-                Err(error) => assert_eq!(error, ShardError::Full),
-            }
-        }
-        assert!((2..=3).contains(&stored.len()), "{stored:?}");
-        assert!(!node.stat().await.unwrap().writable);
-        for n in &stored {
-            let all = BlockRange { first: 0, count: 1 };
-            assert!(node.get(key(*n), all).await.unwrap() == big(*n).1);
-        }
-        disk.set_capacity(Some(210_000));
-        node.delete(vec![key(stored[0])]).await.unwrap();
-        let (info, bytes) = big(9);
-        node.put(key(9), info, bytes).await.unwrap();
-        assert!(node.stat().await.unwrap().writable, "the hole of the deleted shard gave room");
-    });
-}
-
-#[test]
-fn waiting_writes_share_fsyncs_and_a_small_read_is_small() {
-    runtime().block_on(async {
-        let disk = FaultyDisk::new();
-        let mut options = options();
-        options.volume_size = 1 << 30;
-        let index = Arc::new(MemoryIndex::default());
-        let node = NodeEngine::open_on(NODE, Arc::new(disk.clone()), index, options).unwrap();
-        let node = Arc::new(node);
-        let before = disk.syncs();
-        let puts: Vec<_> = (0..64u8)
-            .map(|k| {
-                let node = node.clone();
-                tokio::spawn(async move {
-                    let info =
-                        ShardInfo { code: Code::DEFAULT, block_size: 65_552, len: 1_048_832 };
-                    node.put(key(k), info, vec![k; 1_048_832].into()).await
-                })
-            })
-            .collect();
-        for put in puts {
-            put.await.unwrap().unwrap();
-        }
-        let syncs = disk.syncs() - before;
-        assert!(syncs < 32, "{syncs} fsyncs for 64 shards");
-        let before = disk.bytes_read();
-        node.get(key(7), BlockRange { first: 9, count: 1 }).await.unwrap();
-        let read = disk.bytes_read() - before;
-        assert!(read <= 128 * 1024, "{read} bytes for one block");
-    });
-}
-
-#[test]
-fn a_failed_fsync_is_reported_and_the_node_goes_on_in_a_new_volume() {
-    runtime().block_on(async {
-        let disk = FaultyDisk::new();
-        let node = open(&disk, Arc::new(MemoryIndex::default()));
-        let (info, bytes) = shard(1);
-        disk.fail_syncs(1, 0);
-        let failed = node.put(key(1), info, bytes.clone()).await;
-        assert!(matches!(failed, Err(ShardError::Disk(_))), "{failed:?}");
-        assert_eq!(read(&node, key(1), 1).await, Err(ShardError::NotFound));
-        node.put(key(1), info, bytes.clone()).await.unwrap();
-        let after = disk.crash(5);
-        drop(node);
-        let node = open(&after, Arc::new(MemoryIndex::default()));
-        assert!(read(&node, key(1), 1).await.unwrap() == bytes);
-    });
-}
-
-#[test]
-fn a_volume_that_could_not_be_begun_for_lack_of_space_is_begun_when_there_is_some() {
-    runtime().block_on(async {
-        let disk = FaultyDisk::new();
-        let node = open(&disk, Arc::new(MemoryIndex::default()));
-        let info = ShardInfo { code: Code::DEFAULT, block_size: 1040, len: 30_000 };
-        let bytes = Bytes::from(vec![1; 30_000]);
-        node.put(key(1), info, bytes.clone()).await.unwrap();
-        // The volume is past its size: the next write begins another.
-        disk.set_capacity(Some(disk.content("vol-00000001.cfv").len() as u64 + 100));
-        for _ in 0..3 {
-            assert_eq!(node.put(key(2), info, bytes.clone()).await, Err(ShardError::Full));
-        }
-        disk.set_capacity(None);
-        node.put(key(2), info, bytes.clone()).await.unwrap();
-        let after = disk.crash(7);
-        drop(node);
-        let node = open(&after, Arc::new(MemoryIndex::default()));
-        for k in [1, 2] {
-            let all = BlockRange { first: 0, count: info.blocks() };
-            assert!(node.get(key(k), all).await.unwrap() == bytes);
-        }
-    });
-}
-
-#[test]
-fn deletes_go_through_on_a_full_disk_among_puts_that_do_not() {
-    runtime().block_on(async {
-        let disk = FaultyDisk::new();
-        let mut options = options();
-        options.reserve_bytes = 10_000;
-        let index = Arc::new(MemoryIndex::default());
-        let node = NodeEngine::open_on(NODE, Arc::new(disk.clone()), index, options).unwrap();
-        let (info, bytes) = shard(5);
-        for k in 0..10 {
-            node.put(key(k), info, bytes.clone()).await.unwrap();
-        }
-        disk.set_capacity(Some(75_000));
-        let puts =
-            futures::future::join_all((10..20).map(|k| node.put(key(k), info, bytes.clone())));
-        let deletes = futures::future::join_all((0..10).map(|k| node.delete(vec![key(k)])));
-        let (puts, deletes) = tokio::join!(puts, deletes);
-        assert!(puts.contains(&Err(ShardError::Full)), "{puts:?}");
-        assert!(deletes.iter().all(Result::is_ok), "{deletes:?}");
-    });
-}
-
-#[test]
-fn more_blocks_than_a_record_may_have_are_refused_before_they_are_stored() {
-    runtime().block_on(async {
-        let node = open(&FaultyDisk::new(), Arc::new(MemoryIndex::default()));
-        let info = ShardInfo { code: Code::DEFAULT, block_size: 17, len: 17 * 1025 };
-        let refused = node.put(key(1), info, vec![0; 17 * 1025].into()).await;
-        assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
-    });
 }

@@ -8,7 +8,7 @@ use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::{Damage, NodeStat, ShardInfo, ShardKey, ShardStore};
 use coffer_node::index::{Index, Location, MemoryIndex};
 use coffer_node::testing::{FakeClock, FaultyDisk};
-use coffer_node::{NodeEngine, NodeOptions, ScrubOptions};
+use coffer_node::{CompactOptions, NodeEngine, NodeOptions, ScrubOptions};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ impl Bed {
             volume_size,
             reserve_bytes: 0,
             scrub: ScrubOptions { round, max_bytes_per_second: u64::MAX },
+            // The clock is one thread's.
+            compact: CompactOptions::OFF,
             clock: clock.clone(),
             ..NodeOptions::default()
         };

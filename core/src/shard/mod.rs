@@ -13,7 +13,7 @@ pub mod stat;
 
 pub use disk::DiskReport;
 pub use finding::{Damage, Finding};
-pub use stat::{IoStat, Latencies, NodeStat, OpStat, ScrubStat};
+pub use stat::{CompactionStat, IoStat, Latencies, NodeStat, OpStat, ScrubStat};
 
 use crate::erasure::Code;
 use crate::ids::BlobId;

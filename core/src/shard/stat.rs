@@ -37,6 +37,8 @@ pub struct NodeStat {
     pub io: IoStat,
     /// How far the scrub is.
     pub scrub: ScrubStat,
+    /// What compaction does.
+    pub compaction: CompactionStat,
     /// What the disks under the volumes say of themselves; empty where that can't be read.
     pub disks: Vec<DiskReport>,
 }
@@ -59,6 +61,7 @@ impl NodeStat {
             findings: 0,
             io: IoStat::default(),
             scrub: ScrubStat::default(),
+            compaction: CompactionStat::default(),
             disks: Vec::new(),
         }
     }
@@ -79,12 +82,34 @@ pub struct ScrubStat {
     pub bytes_per_second: u64,
 }
 
+/// What a node does to get space back that dead shards take. Counters begin at 0 when the node is
+/// started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactionStat {
+    /// Bytes that the volumes take on disk beyond the records of live shards.
+    pub dead_bytes: u64,
+    /// Volumes that were removed.
+    pub volumes: u64,
+    /// Bytes that were copied out of them.
+    pub copied_bytes: u64,
+    /// Bytes that they took on disk when their compaction began.
+    pub freed_bytes: u64,
+    /// The volume that is being compacted.
+    pub current: Option<u32>,
+    /// Volumes that are left alone for now: they hold damaged records, or could not be read.
+    pub held_back: u32,
+    /// Whether volumes wait because there is no space for the copies.
+    pub short_of_space: bool,
+    /// The pace, in bytes a second that are read and copied; 0 when compaction is off.
+    pub bytes_per_second: u64,
+}
+
 /// Operations on the files of the volumes since the node was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoStat {
-    /// Reads, but for the scrub's.
+    /// Reads, but for those in the background.
     pub reads: OpStat,
-    /// Reads by the scrub, which are of whole shards.
+    /// Reads by the scrub and by compaction, which are of whole shards.
     pub scrub_reads: OpStat,
     /// Writes, without their fsyncs.
     pub writes: OpStat,

@@ -2,9 +2,10 @@
 //! nothing. If the index is lost, reads and the next scrub find it again.
 
 use crate::index::{Index, IndexError, Location};
+use crate::volume::VolumeNo;
 use coffer_core::shard::{Damage, Finding, ShardKey};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -137,6 +138,11 @@ impl Findings {
         let state = self.lock();
         let open = state.open.range((from, Bound::Unbounded));
         open.take(limit).map(|(_, open)| open.finding.clone()).collect()
+    }
+
+    /// The volumes that hold what is found damaged.
+    pub(crate) fn volumes(&self) -> BTreeSet<VolumeNo> {
+        self.lock().open.values().map(|open| open.location.volume()).collect()
     }
 
     /// How many are open, and how many were found since the start.

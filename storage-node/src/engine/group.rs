@@ -1,7 +1,7 @@
 //! A group: the records that are written and fsynced together, and what they change.
 
 use super::ledger::Ledger;
-use super::work::Work;
+use super::work::{Moved, Work};
 use super::{Active, Shared};
 use crate::index::IndexError;
 use crate::volume::VolumeNo;
@@ -57,6 +57,30 @@ impl<'a> Group<'a> {
                     self.delete(*key)?;
                 }
             }
+            Work::Move { records } => {
+                for moved in records {
+                    self.move_here(moved)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn move_here(&mut self, moved: &Moved) -> Result<(), IndexError> {
+        match moved {
+            Moved::Shard { key, from, table, payload } => {
+                if self.ledger.get(*key)?.is_some_and(|now| now.is_at(from)) {
+                    self.ledger.put(*key, self.volume, self.end, from.info)?;
+                    self.stage(Kind::Shard { key: *key, info: from.info }, table, payload);
+                }
+            }
+            Moved::Tombstone { key, kills } => match self.ledger.get(*key)? {
+                None => {
+                    self.ledger.delete(*key, self.volume)?;
+                    self.stage(Kind::Tombstone { key: *key, kills: *kills }, &[], &Bytes::new());
+                }
+                Some(live) => self.ledger.drop_tombstone(*key, live),
+            },
         }
         Ok(())
     }
@@ -94,7 +118,7 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.staged.is_empty()
+        self.staged.is_empty() && self.ledger.len() == 0
     }
 
     /// Bytes that will be written.

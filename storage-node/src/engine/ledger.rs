@@ -35,6 +35,23 @@ impl Totals {
     pub(crate) fn watermark(&self) -> Watermark {
         self.lock().watermark
     }
+
+    /// What a volume holds.
+    pub(crate) fn usage(&self, no: VolumeNo) -> Usage {
+        self.lock().usage.get(&no.0).copied().unwrap_or_default()
+    }
+
+    /// Forgets a volume that is gone.
+    pub(crate) fn forget(&self, no: VolumeNo) {
+        let mut figures = self.lock();
+        figures.usage.remove(&no.0);
+        figures.gone.push(no.0);
+    }
+
+    /// Bytes of all live records.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.lock().usage.values().map(|usage| usage.bytes).sum()
+    }
 }
 
 /// What a group changes, seen as if it were done already.
@@ -42,6 +59,8 @@ pub(super) struct Ledger<'a> {
     index: &'a dyn Index,
     volumes: &'a VolumeSet,
     now: HashMap<ShardKey, Option<Location>>,
+    /// Shards that were stored or deleted.
+    renewed: Vec<ShardKey>,
     pub(super) watermark: Watermark,
     gained: BTreeMap<u32, Usage>,
     lost: BTreeMap<u32, Usage>,
@@ -55,6 +74,7 @@ impl<'a> Ledger<'a> {
             index,
             volumes,
             now: HashMap::new(),
+            renewed: Vec::new(),
             watermark,
             gained: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -91,6 +111,7 @@ impl<'a> Ledger<'a> {
         self.watermark.shards += 1;
         self.watermark.live_bytes += u64::from(info.len);
         self.now.insert(key, Some(location));
+        self.renewed.push(key);
         Ok(())
     }
 
@@ -101,7 +122,13 @@ impl<'a> Ledger<'a> {
         let gained = self.gained.entry(volume.0).or_default();
         *gained = gained.plus(Usage::TOMBSTONE);
         self.now.insert(key, None);
+        self.renewed.push(key);
         Ok(())
+    }
+
+    /// A tombstone of this live shard is dropped: dead records that it had to kill may be anywhere.
+    pub(super) fn drop_tombstone(&mut self, key: ShardKey, live: Location) {
+        self.now.insert(key, Some(Location { copies: Copies::Anywhere, ..live }));
     }
 
     fn die(&mut self, before: Option<Location>) {
@@ -114,7 +141,8 @@ impl<'a> Ledger<'a> {
         self.dead.push(before);
     }
 
-    /// Tells the index, then the totals; gives the keys that changed and the records that died.
+    /// Tells the index, then the totals; gives the shards that were stored or deleted and the
+    /// records that died.
     pub(super) fn apply(
         self,
         totals: &Totals,
@@ -145,6 +173,6 @@ impl<'a> Ledger<'a> {
                 false => figures.usage.insert(no, usage),
             };
         }
-        Ok((changes.into_iter().map(|(key, _)| key).collect(), self.dead))
+        Ok((self.renewed, self.dead))
     }
 }

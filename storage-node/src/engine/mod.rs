@@ -7,12 +7,17 @@
 //! * [`read`](self::read): verified reads
 //! * [`findings`](self::findings): what is known to be damaged
 //! * [`scrub`](self::scrub): verifying all that is stored, at a set pace, round after round
+//! * [`compact`](self::compact): getting space back that dead shards take
+//! * [`pace`](self::pace): how fast the two may go
 //! * [`check`](self::check): the same at once, for a node that is stopped
 
 mod check;
+mod compact;
 mod findings;
 mod group;
 mod ledger;
+mod options;
+mod pace;
 mod read;
 mod recover;
 mod scrub;
@@ -20,10 +25,12 @@ mod work;
 mod writer;
 
 pub use check::{CheckReport, check};
+pub use compact::CompactOptions;
+pub use options::NodeOptions;
 pub use recover::OpenError;
 pub use scrub::ScrubOptions;
 
-use crate::clock::{Clock, Stop, SystemClock};
+use crate::clock::Stop;
 use crate::config::NodeDir;
 use crate::disk::{DirDisk, Disk, IoMeter, MeteredDisk};
 use crate::health::{self, Disks};
@@ -37,6 +44,7 @@ use coffer_core::shard::{
     BlockRange, Finding, MAX_BATCH, MAX_FINDINGS, NodeStat, ShardError, ShardInfo, ShardKey,
     ShardStore,
 };
+use compact::Compaction;
 use findings::Findings;
 use ledger::Totals;
 use recover::Recovered;
@@ -45,50 +53,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use work::{Job, Work};
 use writer::Writer;
-
-/// A node's bounds.
-#[derive(Debug, Clone)]
-pub struct NodeOptions {
-    /// Bytes after which a new volume is begun.
-    pub volume_size: u64,
-    /// Bytes of the file system that are left free.
-    pub reserve_bytes: u64,
-    /// Requests that may wait for the writer.
-    pub queue: usize,
-    /// Bytes of payload that may wait for the writer.
-    pub queue_bytes: usize,
-    /// How long a write waits for its place in the queue before it is answered `Busy`.
-    pub queue_patience: Duration,
-    /// Reads at a time.
-    pub reads: usize,
-    /// How fast all that is stored is verified.
-    pub scrub: ScrubOptions,
-    /// How often the disks are asked for their SMART figures; zero is never. Only a node that is
-    /// opened in a directory has disks to ask.
-    pub smart_every: Duration,
-    /// The clock of what runs in the background.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Default for NodeOptions {
-    fn default() -> Self {
-        Self {
-            volume_size: 1 << 30,
-            reserve_bytes: 64 << 20,
-            queue: 1024,
-            queue_bytes: 64 << 20,
-            queue_patience: Duration::from_secs(5),
-            reads: 64,
-            scrub: ScrubOptions::default(),
-            smart_every: Duration::from_secs(3600),
-            clock: Arc::new(SystemClock::default()),
-        }
-    }
-}
 
 /// What writer and readers share.
 #[derive(Debug)]
@@ -101,10 +68,11 @@ pub(crate) struct Shared {
     /// When the node was started, in Unix milliseconds.
     pub(crate) started: u64,
     pub(crate) meter: Arc<IoMeter>,
-    /// The same disk, for reads by the scrub.
+    /// The same disk, for reads by the scrub and by compaction.
     pub(crate) scrub_disk: MeteredDisk,
     pub(crate) findings: Findings,
     pub(crate) scrub: ScrubState,
+    pub(crate) compaction: Compaction,
     pub(crate) disks: Disks,
     /// Stretches of damaged bytes met at the start.
     pub(crate) damaged_stretches: u64,
@@ -191,6 +159,7 @@ impl NodeEngine {
             index,
             findings,
             scrub,
+            compaction: Compaction::default(),
             disks: Disks::default(),
             damaged_stretches,
             writable: AtomicBool::new(true),
@@ -205,6 +174,10 @@ impl NodeEngine {
         if options.scrub.is_on() {
             let (shared, stop) = (shared.clone(), stop.clone());
             background.push(spawn("scrub", move || scrub::run(&shared, &stop))?);
+        }
+        if options.compact.is_on() {
+            let (shared, stop, jobs) = (shared.clone(), stop.clone(), jobs.clone());
+            background.push(spawn("compaction", move || compact::run(&shared, &jobs, &stop))?);
         }
         Ok(Self {
             shared,
@@ -222,11 +195,23 @@ impl NodeEngine {
         self.shared.node
     }
 
-    async fn submit(&self, work: Work, bytes: usize) -> Result<(), ShardError> {
+    /// Compacts all volumes that are due, as fast as it goes, whether or not that is done in the
+    /// background too. Returns when nothing is left to be done, or can be done; [`NodeStat`] tells.
+    pub async fn compact(&self) {
+        let (shared, stop) = (self.shared.clone(), self.stop.clone());
+        let Some(jobs) = self.jobs.clone() else { return };
+        let work = move || compact::run_once(&shared, &jobs, &stop);
+        if let Err(error) = tokio::task::spawn_blocking(work).await {
+            tracing::error!(%error, "compaction was lost");
+        }
+    }
+
+    async fn submit(&self, work: Work) -> Result<(), ShardError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || ShardError::Unreachable("the node is stopping".into());
         let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
-        let bytes = u32::try_from(bytes.min(self.shared.options.queue_bytes)).unwrap_or(u32::MAX);
+        let bytes = work.bytes().min(self.shared.options.queue_bytes);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let place = async {
             let held = self.queue_bytes.clone().acquire_many_owned(bytes).await.ok();
             let slot = jobs.reserve().await.map_err(|_| stopped())?;
@@ -278,8 +263,7 @@ impl ShardStore for NodeEngine {
             let message = format!("{} blocks; a shard has at most {MAX_BLOCKS}", info.blocks());
             return Err(ShardError::BadRequest(message));
         }
-        let bytes = payload.len();
-        self.submit(Work::Put { key, info, payload }, bytes).await
+        self.submit(Work::Put { key, info, payload }).await
     }
 
     async fn get(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
@@ -291,7 +275,7 @@ impl ShardStore for NodeEngine {
             let message = format!("{} keys; at most {MAX_BATCH} at a time", keys.len());
             return Err(ShardError::BadRequest(message));
         }
-        self.submit(Work::Delete { keys }, 0).await
+        self.submit(Work::Delete { keys }).await
     }
 
     async fn list(
@@ -323,12 +307,14 @@ impl ShardStore for NodeEngine {
             let writable =
                 shared.writable.load(Ordering::Relaxed) || free >= writer::GROUP_BYTES as u64;
             let (findings, corrupt) = shared.findings.counts();
+            let volume_bytes = shared.volumes.allocated().map_err(disk)?;
+            let dead_bytes = volume_bytes.saturating_sub(shared.totals.live_bytes());
             Ok(NodeStat {
                 node: shared.node,
                 started: shared.started,
                 shards: watermark.shards,
                 live_bytes: watermark.live_bytes,
-                volume_bytes: shared.volumes.allocated().map_err(disk)?,
+                volume_bytes,
                 free_bytes: free,
                 total_bytes: shared.disk.total_space().map_err(disk)?,
                 writable,
@@ -338,6 +324,7 @@ impl ShardStore for NodeEngine {
                 findings,
                 io: shared.meter.snapshot(),
                 scrub: shared.scrub.stat(&shared.options.scrub, watermark.live_bytes),
+                compaction: shared.compaction.stat(&shared.options.compact, dead_bytes),
                 disks: shared.disks.reports(),
             })
         })

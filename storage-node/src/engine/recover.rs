@@ -15,6 +15,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What is written again at a time, in bytes.
+const PAGE: usize = 4096;
+
 /// Entries that are put into the index at a time.
 const BATCH: usize = 4096;
 
@@ -95,8 +98,7 @@ pub(super) fn recover(
                 path: name.clone().into(),
                 source: io::ErrorKind::NotFound.into(),
             })?;
-            // What was found is served from now on: it must not be lost any more. What follows the
-            // last record was never acknowledged.
+            // What follows the last record was never acknowledged.
             let settle = || -> io::Result<()> {
                 if file.size()? > end {
                     file.set_len(end)?;
@@ -107,9 +109,6 @@ pub(super) fn recover(
             Active { no: *no, file, end }
         }
         (last, _) => {
-            if let Some(file) = last.and_then(|no| volumes.get(*no)) {
-                file.sync_data().map_err(OpenError::io(whole))?;
-            }
             let no = last.map_or(VolumeNo(1), |no| no.next());
             new_volume(node, disk, volumes, no).map_err(OpenError::io(whole))?
         }
@@ -144,6 +143,32 @@ pub(super) fn new_volume(
     disk.sync_dir()?;
     volumes.insert(no, file.clone());
     Ok(Active { no, file, end: HEADER_LEN })
+}
+
+/// Makes what is there from `from` on durable: it is served from now on. A sync alone would not do:
+/// where one has failed in an earlier run, reads show what never reached the medium, and later syncs
+/// pass it over. Pages of zeros are left out, so that holes take no space.
+fn write_again(file: &dyn DiskFile, from: u64) -> io::Result<()> {
+    let end = file.size()?;
+    let mut at = from;
+    let mut page = [0; PAGE];
+    while at < end {
+        let wanted = PAGE - usize::try_from(at % PAGE as u64).unwrap_or(0);
+        let n = file.read_at(&mut page[..wanted], at)?;
+        if n == 0 {
+            break;
+        }
+        if page[..n].iter().any(|byte| *byte != 0) {
+            file.write_at(&[&page[..n]], at)?;
+        }
+        at += n as u64;
+    }
+    file.sync_data()
+}
+
+/// Whether the index has to know of it.
+fn says_something(found: &Found) -> bool {
+    matches!(found, Found::Record { record, .. } if record.kind != Kind::Mark)
 }
 
 /// Whether a volume was ended in good order, by a mark that vouches for all before it.
@@ -224,6 +249,9 @@ impl<'a> Replay<'a> {
             }
             let ended = next.is_none();
             waiting.extend(next);
+            if ended && waiting.iter().any(says_something) {
+                write_again(file, walk.durable)?;
+            }
             while let Some(found) = waiting.pop_front_if(|f| ended || f.start() < walk.durable) {
                 torn_before_end |= self.found(&mut walk, found)?;
             }

@@ -54,7 +54,7 @@ impl Writer {
     /// Does the jobs together. Where there is no space, what makes room must not fail for what
     /// takes some and happened to be grouped with it.
     fn serve(&mut self, mut jobs: Vec<Job>) {
-        for gives_way in [Rank::Put, Rank::Delete] {
+        for gives_way in [Rank::Put, Rank::Move, Rank::Delete] {
             let outcome = self.commit(&jobs);
             if outcome != Err(ShardError::Full) {
                 return answer(jobs, &outcome);
@@ -95,12 +95,13 @@ impl Writer {
     fn finish(&mut self, active: Active, group: Group<'_>) -> Result<(), ShardError> {
         self.append(&active, &group)?;
         let (end, ledger) = group.into_ledger();
-        let (changed, dead) = ledger.apply(&self.shared.totals).map_err(|error| {
-            // The group is durable, but it was not acknowledged: writing over it would leave parts
-            // of it behind, which a replay could take for newer than what follows.
-            self.abandon(&active);
-            index_failed(error)
-        })?;
+        let (changed, dead) = match ledger.apply(&self.shared.totals) {
+            Ok(applied) => applied,
+            Err(error) => {
+                self.take_back(&active);
+                return Err(index_failed(error));
+            }
+        };
         self.active = Some(Active { end, ..active });
         self.shared.findings.settle(&*self.shared.index, changed.into_iter());
         self.punch(dead);
@@ -125,11 +126,13 @@ impl Writer {
         Ok(active)
     }
 
-    /// Deletes are let through: they give space back.
+    /// Deletes are let through: they give space back. So do moves once their volume is removed, but
+    /// first they take some.
     fn check_space(&self, bytes: u64, jobs: &[Job]) -> Result<(), ShardError> {
         let Some(rank) = jobs.iter().map(|j| j.work.rank()).min() else { return Ok(()) };
         let reserve = match rank {
             Rank::Put => self.shared.options.reserve_bytes,
+            Rank::Move => self.shared.options.reserve_for_moves(),
             Rank::Delete => return Ok(()),
         };
         let free = self.shared.disk.free_space().map_err(disk)?;
@@ -156,6 +159,16 @@ impl Writer {
             return Err(disk(error));
         }
         Ok(())
+    }
+
+    /// Cuts off a group that is durable but can't be acknowledged. Writing over it would leave parts
+    /// of it behind, which a replay could take for newer than what follows.
+    fn take_back(&mut self, active: &Active) {
+        let cut = active.file.set_len(active.end).and_then(|()| active.file.sync_data());
+        if let Err(error) = cut {
+            tracing::error!(volume = %active.no, %error, "it can't be cut; a new volume is begun");
+            self.abandon(active);
+        }
     }
 
     fn abandon(&mut self, active: &Active) {

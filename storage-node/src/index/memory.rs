@@ -4,6 +4,7 @@ use super::{Change, Index, IndexError, Location, Note, Usage, Watermark};
 use coffer_core::shard::ShardKey;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A map in memory.
@@ -11,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct MemoryIndex {
     now: Mutex<State>,
     flushed: Mutex<State>,
+    failing_applies: AtomicU64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -26,7 +28,13 @@ impl MemoryIndex {
     #[must_use]
     pub fn as_flushed(&self) -> Self {
         let flushed = lock(&self.flushed).clone();
-        Self { now: Mutex::new(flushed.clone()), flushed: Mutex::new(flushed) }
+        let (now, flushed) = (Mutex::new(flushed.clone()), Mutex::new(flushed));
+        Self { now, flushed, ..Self::default() }
+    }
+
+    /// The next `n` calls of [`Index::apply`] fail.
+    pub fn fail_applies(&self, n: u64) {
+        self.failing_applies.store(n, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -49,6 +57,11 @@ impl Index for MemoryIndex {
         watermark: Watermark,
         usage: &[(u32, Usage)],
     ) -> Result<(), IndexError> {
+        let left = |n: u64| n.checked_sub(1);
+        let (order, failing) = (Ordering::Relaxed, &self.failing_applies);
+        if failing.fetch_update(order, order, left).is_ok() {
+            return Err(IndexError("injected: nothing was changed".to_owned()));
+        }
         let mut state = self.lock();
         for (key, location) in changes {
             match location {

@@ -52,7 +52,9 @@
 //! | a put or a delete is acknowledged | its record, and all before it (one `fdatasync` for the batch) |
 //! | the index learns of a record | the same |
 //! | the hole of a dead shard is punched | the tombstone or the newer record |
-//! | records replayed at start are served | the file that they are in, as it was found |
+//! | records replayed at start are served | what nothing vouches for was written once more and `fdatasync`ed |
+//! | a volume is removed | the copies of what it still had of worth, and the index |
+//! | a tombstone is dropped | that the volume is gone which it kills in (`fsync` of the directory) |
 //!
 //! # Torn or rotten?
 //!
@@ -70,7 +72,7 @@ mod set;
 
 pub use header::{HEADER_LEN, HeaderError};
 pub(crate) use header::{State as HeaderState, encode as encode_header, read as read_header};
-pub(crate) use scan::{Flaw, Found, Scanner, examine};
+pub(crate) use scan::{Flaw, Found, Scanner, examine, load};
 pub(crate) use set::VolumeSet;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 use super::VolumeNo;
 use super::record::{self, ALIGN, HEAD_LEN, Kind, MAGIC, Place, Record};
 use crate::disk::DiskFile;
+use bytes::{Buf, Bytes};
 use coffer_core::ids::NodeId;
 use coffer_core::shard::BlockRange;
 use std::io;
@@ -39,6 +40,8 @@ pub(crate) struct Scanner<'a> {
     end: u64,
     window: Vec<u8>,
     window_at: u64,
+    /// Bytes read since [`Scanner::take_read`] was called.
+    read: u64,
 }
 
 impl<'a> Scanner<'a> {
@@ -50,7 +53,12 @@ impl<'a> Scanner<'a> {
         from: u64,
     ) -> io::Result<Self> {
         let end = file.size()?;
-        Ok(Self { file, node, volume, at: from, end, window: Vec::new(), window_at: 0 })
+        Ok(Self { file, node, volume, at: from, end, window: Vec::new(), window_at: 0, read: 0 })
+    }
+
+    /// Bytes that were read since the last call.
+    pub(crate) fn take_read(&mut self) -> u64 {
+        std::mem::take(&mut self.read)
     }
 
     /// What comes next; `None` at the end of the file.
@@ -91,6 +99,7 @@ impl<'a> Scanner<'a> {
             self.window.resize(len.max(WINDOW), 0);
             let n = self.file.read_at(&mut self.window, offset)?;
             self.window.truncate(n);
+            self.read += n as u64;
             self.window_at = offset;
         }
         let start = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX);
@@ -108,21 +117,43 @@ pub(crate) enum Flaw {
     Block(u32),
 }
 
-/// Reads and verifies every byte of the record at `place`, which should be of this kind; `None` if
-/// it is as it was written.
-pub(crate) fn examine(file: &dyn DiskFile, place: &Place, kind: &Kind) -> io::Result<Option<Flaw>> {
+/// A shard's record, of which every byte was verified.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// The checksums of its blocks, as they were read.
+    pub(crate) table: Bytes,
+    pub(crate) payload: Bytes,
+}
+
+/// Reads and verifies every byte of the record at `place`, which should be of this kind.
+pub(crate) fn load(
+    file: &dyn DiskFile,
+    place: &Place,
+    kind: &Kind,
+) -> io::Result<Result<Whole, Flaw>> {
     let head_len = kind.info().map_or(HEAD_LEN, record::head_len);
     let len = kind.info().map_or(0, |info| info.len as usize);
     let mut bytes = vec![0; head_len + len];
     let n = file.read_at(&mut bytes, place.offset)?;
     bytes.truncate(n);
-    let table = match record::verify(&bytes, place) {
-        Ok((record, table)) if record.kind == *kind => table,
-        _ => return Ok(Some(Flaw::Record)),
-    };
-    let Some(info) = kind.info() else { return Ok(None) };
-    let all = BlockRange { first: 0, count: info.blocks() };
-    Ok(record::first_bad(table, &bytes[head_len..], info.block_size, all).map(Flaw::Block))
+    match record::verify(&bytes, place) {
+        Ok((record, _)) if record.kind == *kind => {}
+        _ => return Ok(Err(Flaw::Record)),
+    }
+    let mut table = Bytes::from(bytes);
+    let payload = table.split_off(head_len);
+    table.advance(HEAD_LEN);
+    let bad = kind.info().and_then(|info| {
+        let all = BlockRange { first: 0, count: info.blocks() };
+        record::first_bad(&table, &payload, info.block_size, all)
+    });
+    Ok(bad.map_or(Ok(Whole { table, payload }), |block| Err(Flaw::Block(block))))
+}
+
+/// What is wrong with the record at `place`, which should be of this kind; `None` if it is as it
+/// was written. Reads and verifies every byte.
+pub(crate) fn examine(file: &dyn DiskFile, place: &Place, kind: &Kind) -> io::Result<Option<Flaw>> {
+    Ok(load(file, place, kind)?.err())
 }
 
 #[cfg(test)]

@@ -40,6 +40,18 @@ impl VolumeSet {
         self.read().files.contains_key(&no)
     }
 
+    /// Whether there is any volume before `no`.
+    pub(crate) fn any_before(&self, no: VolumeNo) -> bool {
+        self.read().files.range(..no).next().is_some()
+    }
+
+    /// Forgets a volume that is gone for good. Whoever is reading it may go on.
+    pub(crate) fn remove(&self, no: VolumeNo) {
+        let mut set = self.write();
+        set.files.remove(&no);
+        set.doubtful.remove(&no);
+    }
+
     /// All volumes in order of their numbers.
     pub(crate) fn all(&self) -> Vec<(VolumeNo, Arc<dyn DiskFile>)> {
         self.read().files.iter().map(|(no, file)| (*no, file.clone())).collect()
@@ -48,6 +60,11 @@ impl VolumeSet {
     /// Notes that a volume may hold records that were never acknowledged.
     pub(crate) fn doubt(&self, no: VolumeNo) {
         self.write().doubtful.insert(no);
+    }
+
+    /// Whether `no` may hold such records.
+    pub(crate) fn is_doubtful(&self, no: VolumeNo) -> bool {
+        self.read().doubtful.contains(&no)
     }
 
     /// Whether any volume but `no` may hold such records.

@@ -7,18 +7,18 @@
 //! Nothing here holds the writer up: the scrub takes none of its locks, and what it finds damaged
 //! it reports only if the shard is still where it was read.
 
-mod pace;
+mod options;
 
-pub use pace::ScrubOptions;
+pub use options::ScrubOptions;
 
 use super::Shared;
+use super::pace::Throttle;
 use crate::clock::Stop;
 use crate::disk::{Disk, DiskFile};
 use crate::index::{IndexError, Location};
 use crate::volume::record::{self, Kind, Place};
 use crate::volume::{Flaw, VolumeNo, examine};
 use coffer_core::shard::{Damage, ScrubStat, ShardKey};
-use pace::Pace;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,15 +28,8 @@ use std::time::Duration;
 const BATCH: usize = 256;
 /// Bytes of payload of those shards at most, but for the first: what a restart repeats.
 const BATCH_BYTES: u64 = 16 << 20;
-/// How long an empty node waits before it looks again, and any before it finds out that its pace
-/// has changed.
+/// How long an empty node waits before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// After so many bytes the scrub lets waiting requests go first ...
-const GRAIN: u64 = 1 << 20;
-/// ... for so long at a time ...
-const YIELD: Duration = Duration::from_millis(10);
-/// ... and so often, so that it gets on, at 10 MiB/s, on a disk that is never idle.
-const YIELDS: u32 = 10;
 
 /// The note beside the index.
 const NOTE: &[u8] = b"scrub";
@@ -84,8 +77,7 @@ impl ScrubState {
 
 /// The scrub of a node, until `stop` is raised.
 pub(super) fn run(shared: &Shared, stop: &Stop) {
-    let pace = Pace::new(shared.options.clock.monotonic());
-    let mut scrub = Scrub { shared, stop, pace, since_yield: 0, open: None };
+    let mut scrub = Scrub { shared, stop, throttle: Throttle::new(shared, stop), open: None };
     while !stop.is_raised() {
         match scrub.next_few() {
             Ok(true) => {}
@@ -101,8 +93,7 @@ pub(super) fn run(shared: &Shared, stop: &Stop) {
 struct Scrub<'a> {
     shared: &'a Shared,
     stop: &'a Stop,
-    pace: Pace,
-    since_yield: u64,
+    throttle: Throttle<'a>,
     /// The volume that was read last.
     open: Option<(VolumeNo, Arc<dyn DiskFile>)>,
 }
@@ -139,7 +130,9 @@ impl Scrub<'_> {
             }
             self.verify(key, location)?;
             self.shared.scrub.lock().bytes += u64::from(location.info.len);
-            self.wait_for(record::head_len(&location.info) as u64 + u64::from(location.info.len));
+            let Shared { options, totals, .. } = self.shared;
+            let bytes = record::head_len(&location.info) as u64 + u64::from(location.info.len);
+            self.throttle.spend(bytes, || options.scrub.rate(totals.watermark().live_bytes));
         }
         // So that a volume that is removed is not held for longer.
         self.open = None;
@@ -190,31 +183,6 @@ impl Scrub<'_> {
             None => {
                 findings.whole_after_all(&**index, key, location);
                 Ok(())
-            }
-        }
-    }
-
-    /// Waits until `bytes` more are paid for, and until nobody else wants the disk, or long enough.
-    fn wait_for(&mut self, bytes: u64) {
-        let Shared { options, meter, .. } = self.shared;
-        self.pace.spend(bytes, options.clock.monotonic());
-        while !self.stop.is_raised() {
-            let rate = options.scrub.rate(self.shared.totals.watermark().live_bytes);
-            let owed = self.pace.owed(rate, options.clock.monotonic());
-            if owed.is_zero() {
-                break;
-            }
-            options.clock.wait(owed.min(LOOK_AGAIN), self.stop);
-        }
-        self.since_yield += bytes;
-        if self.since_yield >= GRAIN {
-            self.since_yield = 0;
-            let busy = || meter.is_busy() && !self.stop.is_raised();
-            for _ in 0..YIELDS {
-                if !busy() {
-                    break;
-                }
-                options.clock.wait(YIELD, self.stop);
             }
         }
     }
