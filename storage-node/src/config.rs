@@ -56,9 +56,9 @@ pub struct NodeConfig {
     pub node_id: String,
     /// Where the shard service listens (UDP).
     pub listen: SocketAddr,
-    /// Bytes after which a new volume is begun.
+    /// Bytes after which a new volume is begun; at least [`VolumeSize::MIN`], 1 GiB unless given.
     #[serde(default)]
-    pub volume_size: Option<u64>,
+    pub volume_size: Option<VolumeSize>,
     /// Bytes of the file system that are left free.
     #[serde(default)]
     pub reserve_bytes: Option<u64>,
@@ -92,6 +92,27 @@ impl TryFrom<f64> for Days {
         Duration::try_from_secs_f64(days * 86_400.0)
             .map(Self)
             .map_err(|_| format!("{days} is no number of days; 0 or more are, such as 7 or 0.5"))
+    }
+}
+
+/// Bytes of a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u64")]
+pub struct VolumeSize(u64);
+
+impl VolumeSize {
+    /// The least. All volumes are open at once, and each is begun and ended with an fsync.
+    pub const MIN: u64 = 1_000_000;
+}
+
+impl TryFrom<u64> for VolumeSize {
+    type Error = String;
+
+    fn try_from(bytes: u64) -> Result<Self, String> {
+        if bytes < Self::MIN {
+            return Err(format!("volume_size is {bytes} bytes; it is at least {}", Self::MIN));
+        }
+        Ok(Self(bytes))
     }
 }
 
@@ -153,7 +174,7 @@ impl NodeConfig {
     pub fn options(&self) -> NodeOptions {
         let defaults = NodeOptions::default();
         NodeOptions {
-            volume_size: self.volume_size.unwrap_or(defaults.volume_size),
+            volume_size: self.volume_size.map_or(defaults.volume_size, |size| size.0),
             reserve_bytes: self.reserve_bytes.unwrap_or(defaults.reserve_bytes),
             scrub: ScrubOptions {
                 round: self.scrub_days.map_or(defaults.scrub.round, |days| days.0),
@@ -198,6 +219,13 @@ mod tests {
                 let _ = config.options();
             }
         }
+    }
+
+    #[test]
+    fn volumes_that_are_too_small_are_refused_with_the_bound() {
+        assert_eq!(VolumeSize::try_from(VolumeSize::MIN), Ok(VolumeSize(1_000_000)));
+        let error = VolumeSize::try_from(0).unwrap_err();
+        assert!(error.contains("at least 1000000"), "{error}");
     }
 
     #[test]

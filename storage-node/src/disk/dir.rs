@@ -2,6 +2,7 @@
 
 use super::{Disk, DiskFile};
 use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -26,6 +27,7 @@ impl DirDisk {
     /// `WouldBlock` when another process (or another handle in this one) holds the lock; otherwise
     /// what the file system reports.
     pub fn open(path: &Path, lock: &Path) -> io::Result<Self> {
+        raise_file_limit();
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(lock)?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
         std::fs::create_dir_all(path)?;
@@ -37,6 +39,18 @@ impl DirDisk {
 
     fn open_with(&self, name: &str, options: &OpenOptions) -> io::Result<Arc<dyn DiskFile>> {
         Ok(Arc::new(RealFile(options.open(self.path.join(name))?)))
+    }
+}
+
+/// All volumes are open at once, and the usual limit of 1024 files would be met at a terabyte: this
+/// process may have as many as the system lets it.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, files = ?limit.current, "the limit of open files can't be raised");
     }
 }
 

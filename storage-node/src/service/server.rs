@@ -2,17 +2,20 @@
 
 use crate::quic::{self, Answer, Broken, HeaderError, MutualTls, Service, header};
 use bytes::Bytes;
-use coffer_core::shard::{ShardError, ShardStore};
+use coffer_core::layout::{MAX_SEGMENT, TAG_LEN};
+use coffer_core::shard::{BlockRange, MAX_SHARD_LEN, ShardError, ShardStore};
 use coffer_core::wire::{self, MAX_HEADER, Request, Response};
 use quinn::{RecvStream, SendStream};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bytes of payload that all requests together may be receiving: bounds the memory of the service.
+/// Bytes of payload that all requests together may be receiving, and all answers sending: bounds
+/// the memory of the service.
 const RECEIVING: usize = 128 << 20;
+const SENDING: usize = 128 << 20;
 
 /// Serves `store` on a UDP address.
 ///
@@ -24,7 +27,8 @@ pub fn serve(
     listen: SocketAddr,
 ) -> io::Result<Service> {
     let config = tls.server(wire::ALPN).map_err(io::Error::other)?;
-    let server = Server { store, receiving: Semaphore::new(RECEIVING) };
+    let (receiving, sending) = (Semaphore::new(RECEIVING), Semaphore::new(SENDING));
+    let server = Server { store, receiving, sending };
     quic::serve(Arc::new(server), config, listen)
 }
 
@@ -33,14 +37,32 @@ pub fn serve(
 struct Server {
     store: Arc<dyn ShardStore>,
     receiving: Semaphore,
+    sending: Semaphore,
+}
+
+impl Server {
+    /// Room for the answer to a request, to be held until the answer has arrived.
+    async fn room(&self, request: &Request) -> Option<SemaphorePermit<'_>> {
+        let Request::Get { blocks, .. } = request else { return None };
+        self.sending.acquire_many(most_bytes(blocks)).await.ok()
+    }
+}
+
+/// Bytes that blocks of a shard may have, whatever its shape.
+fn most_bytes(blocks: &BlockRange) -> u32 {
+    blocks.count.saturating_mul(MAX_SEGMENT + TAG_LEN).min(MAX_SHARD_LEN)
 }
 
 impl Answer for Server {
     const LIMIT: Duration = Duration::from_secs(30);
 
     async fn answer(&self, mut send: SendStream, mut receive: RecvStream) -> Result<(), Broken> {
+        let mut _room = None;
         let outcome = match header::read(&mut receive, MAX_HEADER).await {
-            Ok(request) => perform(request, &mut receive, self).await?,
+            Ok(request) => {
+                _room = self.room(&request).await;
+                perform(request, &mut receive, self).await?
+            }
             Err(HeaderError::Wire(error)) => Err(ShardError::BadRequest(error.to_string())),
             Err(error) => return Err(error.into()),
         };
@@ -91,4 +113,26 @@ async fn perform(
         }
         Request::Stat => store.stat().await.map(|stat| plain(Response::Stat(Box::new(stat)))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coffer_core::erasure::Code;
+    use coffer_core::shard::ShardInfo;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_answer_is_longer_than_the_room_that_it_waited_for(
+            first in 0u32..100, count: u32, block_size in 17u32..=MAX_SEGMENT + TAG_LEN, len in 1u32..=MAX_SHARD_LEN,
+        ) {
+            let info = ShardInfo { code: Code::DEFAULT, block_size, len };
+            let blocks = BlockRange { first, count: count % 200 };
+            if let Ok(range) = blocks.bytes_in(&info) {
+                prop_assert!(range.end - range.start <= most_bytes(&blocks));
+                prop_assert!(most_bytes(&blocks) as usize <= SENDING);
+            }
+        }
+    }
 }
