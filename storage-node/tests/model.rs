@@ -4,17 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
-#[path = "common/bed.rs"]
-mod bed;
+#[path = "common/setup.rs"]
+mod setup;
 #[path = "common/shards.rs"]
 mod shards;
 
-use bed::{NODE, options, runtime};
 use coffer_core::shard::{BlockRange, ShardError, ShardStore};
 use coffer_node::index::{Index, MemoryIndex, Usage};
 use coffer_node::testing::{FakeClock, FaultyDisk};
 use coffer_node::{NodeEngine, NodeOptions, ScrubOptions};
 use proptest::prelude::*;
+use setup::{NODE, options, runtime};
 use shards::{key, open, read, shard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

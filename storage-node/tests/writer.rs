@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
-#[path = "common/bed.rs"]
-mod bed;
+#[path = "common/setup.rs"]
+mod setup;
 #[path = "common/shards.rs"]
 mod shards;
 
-use bed::{NODE, options, runtime};
 use bytes::Bytes;
 use coffer_core::erasure::Code;
 use coffer_core::shard::{BlockRange, ShardError, ShardInfo, ShardStore};
 use coffer_node::NodeEngine;
 use coffer_node::index::MemoryIndex;
 use coffer_node::testing::FaultyDisk;
+use setup::{NODE, options, runtime};
 use shards::{key, open, read, shard};
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Small shards whose content follows from a number.
 
-use crate::bed::{NODE, options};
+use crate::setup::{NODE, options};
 use bytes::Bytes;
 use coffer_core::erasure::Code;
 use coffer_core::ids::BlobId;
