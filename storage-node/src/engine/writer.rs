@@ -54,27 +54,25 @@ impl Writer {
     /// Does the jobs together. Where there is no space, what makes room must not fail for what
     /// takes some and happened to be grouped with it.
     fn serve(&mut self, mut jobs: Vec<Job>) {
-        for gives_way in [Rank::Put, Rank::Move, Rank::Delete] {
-            let outcome = self.commit(&jobs);
-            if outcome != Err(ShardError::Full) {
-                return answer(jobs, &outcome);
+        let mut outcome = self.write(&jobs);
+        // Moves go by another bound: they say nothing about puts.
+        if jobs.iter().any(|j| j.work.rank() != Rank::Move) {
+            self.shared.writable.store(outcome != Err(ShardError::Full), Ordering::Relaxed);
+        }
+        for gives_way in [Rank::Put, Rank::Move] {
+            let gives = |j: &Job| j.work.rank() == gives_way;
+            if outcome != Err(ShardError::Full) || !jobs.iter().any(gives) {
+                continue;
             }
-            let (refused, rest) = jobs.into_iter().partition(|j| j.work.rank() == gives_way);
+            let (refused, rest) = jobs.into_iter().partition(gives);
             answer(refused, &outcome);
             if rest.is_empty() {
                 return;
             }
             jobs = rest;
+            outcome = self.write(&jobs);
         }
-    }
-
-    fn commit(&mut self, jobs: &[Job]) -> Result<(), ShardError> {
-        let outcome = self.write(jobs);
-        if jobs.iter().any(|j| j.work.rank() == Rank::Put) {
-            let full = matches!(outcome, Err(ShardError::Full));
-            self.shared.writable.store(!full, Ordering::Relaxed);
-        }
-        outcome
+        answer(jobs, &outcome);
     }
 
     fn write(&mut self, jobs: &[Job]) -> Result<(), ShardError> {

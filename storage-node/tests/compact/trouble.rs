@@ -126,11 +126,13 @@ async fn on_a_full_disk_it_takes_what_fits_and_lives_off_the_reserve() {
     assert!(bed.compaction().await.short_of_space);
     let refused = bed.node.put(key(99), info(100), content(99, 100)).await;
     assert_eq!(refused, Err(ShardError::Full));
+    assert!(!bed.stat().await.writable);
     // Half of it and one record are: from one volume to the next all of it is done.
     bed.disk.set_capacity(Some(used + 14_000));
     bed.node.compact().await;
     let stat = bed.compaction().await;
     assert!(stat.volumes >= 5 && !stat.short_of_space, "{stat:?}");
+    assert!(bed.stat().await.writable);
     bed.put(99, 100).await;
     bed.check().await;
     bed.restart(options());

@@ -34,6 +34,7 @@ use coffer_core::shard::CompactionStat;
 use options::{Candidate, sort};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -43,6 +44,9 @@ use walk::Walk;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How long a volume is left alone after it could not be compacted.
 const RETRY: Duration = Duration::from_secs(3600);
+
+/// Files take whole pages.
+const PAGE: u64 = 4096;
 
 /// What compaction remembers, for itself and for all to see.
 #[derive(Debug, Default)]
@@ -224,6 +228,8 @@ impl<'a> Compactor<'a> {
         let mut held_back = 0;
         for (no, file) in volumes.all().into_iter().filter(|(no, _)| *no < written) {
             let (Ok(len), Ok(allocated)) = (file.size(), file.allocated()) else { continue };
+            // What a file system sets aside beyond the end, as XFS does, is none of the volume's.
+            let allocated = allocated.min(len.next_multiple_of(PAGE));
             let (usage, doubtful) = (totals.usage(no), volumes.is_doubtful(no));
             let volume = Candidate { no, len, allocated, usage, doubtful };
             let tombstones = memory.surveyed.get(&no).copied().unwrap_or(0);
@@ -264,7 +270,7 @@ impl<'a> Compactor<'a> {
     fn compact(&mut self, volume: &Candidate) -> Result<u64, Failure> {
         let no = volume.no;
         let copied = self.walk(no)?.copy()?;
-        let Shared { totals, index, disk, volumes, .. } = self.shared;
+        let Shared { totals, index, disk, volumes, writable, .. } = self.shared;
         let left = totals.usage(no).records;
         if left > 0 {
             return Err(Failure::Missed(left));
@@ -274,6 +280,8 @@ impl<'a> Compactor<'a> {
         disk.sync_dir().map_err(Failure::Unsynced)?;
         volumes.remove(no);
         totals.forget(no);
+        // Writes may be tried again.
+        writable.store(true, Ordering::Relaxed);
         Ok(copied)
     }
 }
