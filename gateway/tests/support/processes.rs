@@ -1,11 +1,16 @@
-//! A cluster of real processes: gateways and six storage nodes, to be killed and restarted.
+//! A cluster of real processes: gateways and storage nodes, to be killed and restarted.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use coffer_client::{Client, ClientOptions, Http3, Profile, ProfileOptions, RetryPolicy};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::{TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a process may take until it serves, and a request until it counts as hung.
@@ -14,12 +19,27 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// So many processes and their load are enough for one machine: tests take turns.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+/// Ports that the system gives to nobody who asks for any port, so that they are still free when a
+/// process that was killed is started again.
+const PORTS: Range<u16> = 10_000..32_000;
+
+/// One of the processes, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Member {
+    Gateway(usize),
+    Node(usize),
+}
+
+/// Changes the command that starts a process.
+type Dress = Box<dyn Fn(Member, &mut Command) + Send + Sync>;
+
 /// The processes, in one directory. Gateways are counted from 0 here.
 pub(crate) struct Processes {
     _turn: tokio::sync::MutexGuard<'static, ()>,
     pub(crate) dir: tempfile::TempDir,
     nodes: Vec<Option<Child>>,
     gateways: Vec<Gateway>,
+    dress: Dress,
 }
 
 /// A gateway's directory, and its process while it runs.
@@ -34,12 +54,19 @@ impl Processes {
         Self::with_gateways(1).await
     }
 
-    /// Makes and starts a cluster.
+    /// Makes and starts a cluster with six nodes.
     pub(crate) async fn with_gateways(count: usize) -> Self {
+        let mut cluster = Self::prepare(count, 6).await;
+        cluster.start_all().await;
+        cluster
+    }
+
+    /// Makes the directories of a cluster of `count` gateways, and starts nothing.
+    pub(crate) async fn prepare(count: usize, nodes: usize) -> Self {
         let turn = TURN.lock().await;
         let dir = tempfile::tempdir().unwrap();
-        let ports = free_ports(6 + 2 * count);
-        let (nodes, gateways) = ports.split_at(6);
+        let ports = free_ports(nodes + 2 * count);
+        let (nodes, gateways) = ports.split_at(nodes);
         let mut init = Command::new(binary("coffer-gateway"));
         init.arg("init").arg("--data").arg(dir.path());
         for port in nodes {
@@ -55,18 +82,28 @@ impl Processes {
         assert!(made.success(), "coffer-gateway init failed");
         let name = |n| if count == 1 { "gateway".to_owned() } else { format!("gateway-{}", n + 1) };
         let gateways = (0..count).map(|n| Gateway { dir: dir.path().join(name(n)), child: None });
-        let (gateways, nodes) = (gateways.collect(), (0..6).map(|_| None).collect());
-        let mut cluster = Self { _turn: turn, dir, nodes, gateways };
-        for node in 0..6 {
-            cluster.start_node(node);
+        let (gateways, nodes) = (gateways.collect(), nodes.iter().map(|_| None).collect());
+        Self { _turn: turn, dir, nodes, gateways, dress: Box::new(|_, _| {}) }
+    }
+
+    /// Has `dress` change the commands of processes that are started from now on.
+    pub(crate) fn dressed(mut self, dress: Dress) -> Self {
+        self.dress = dress;
+        self
+    }
+
+    /// Starts all processes and waits until all gateways serve.
+    pub(crate) async fn start_all(&mut self) {
+        self.members().into_iter().for_each(|member| self.spawn(member));
+        for gateway in 0..self.gateways.len() {
+            self.until_ready(gateway).await;
         }
-        for gateway in 0..count {
-            cluster.spawn_gateway(gateway);
-        }
-        for gateway in 0..count {
-            cluster.until_ready(gateway).await;
-        }
-        cluster
+    }
+
+    /// All processes, nodes first.
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let nodes = (0..self.nodes.len()).map(Member::Node);
+        nodes.chain((0..self.gateways.len()).map(Member::Gateway)).collect()
     }
 
     /// Makes and starts one more gateway, which waits to be added. Returns its place here.
@@ -89,6 +126,7 @@ impl Processes {
     pub(crate) fn start_node(&mut self, node: usize) {
         let mut command = Command::new(binary("coffer-node"));
         command.arg("--data").arg(self.node_dir(node));
+        (self.dress)(Member::Node(node), &mut command);
         self.nodes[node] = Some(spawn(command, &self.dir.path().join(format!("node-{node}.log"))));
     }
 
@@ -99,10 +137,18 @@ impl Processes {
     /// Starts a gateway, and does not wait for it.
     pub(crate) fn spawn_gateway(&mut self, gateway: usize) {
         let log = self.dir.path().join(format!("gateway-{}.log", gateway + 1));
-        let gateway = &mut self.gateways[gateway];
         let mut command = Command::new(binary("coffer-gateway"));
-        command.arg("serve").arg("--data").arg(&gateway.dir);
-        gateway.child = Some(spawn(command, &log));
+        command.arg("serve").arg("--data").arg(&self.gateways[gateway].dir);
+        (self.dress)(Member::Gateway(gateway), &mut command);
+        self.gateways[gateway].child = Some(spawn(command, &log));
+    }
+
+    /// Starts a process, and does not wait for it.
+    pub(crate) fn spawn(&mut self, member: Member) {
+        match member {
+            Member::Gateway(gateway) => self.spawn_gateway(gateway),
+            Member::Node(node) => self.start_node(node),
+        }
     }
 
     /// Waits until a gateway serves.
@@ -136,6 +182,36 @@ impl Processes {
         (id, address)
     }
 
+    fn child(&mut self, member: Member) -> &mut Option<Child> {
+        match member {
+            Member::Gateway(gateway) => &mut self.gateways[gateway].child,
+            Member::Node(node) => &mut self.nodes[node],
+        }
+    }
+
+    /// The number of a process, if it was started.
+    pub(crate) fn pid(&self, member: Member) -> Option<u32> {
+        let child = match member {
+            Member::Gateway(gateway) => &self.gateways[gateway].child,
+            Member::Node(node) => &self.nodes[node],
+        };
+        child.as_ref().map(Child::id)
+    }
+
+    /// As `kill -9`.
+    pub(crate) fn kill(&mut self, member: Member) {
+        kill(self.child(member));
+    }
+
+    /// The processes that have ended though nobody killed them.
+    pub(crate) fn ended(&mut self) -> Vec<Member> {
+        let mut ended = self.members();
+        ended.retain(|member| {
+            self.child(*member).as_mut().is_some_and(|c| c.try_wait().unwrap().is_some())
+        });
+        ended
+    }
+
     /// As `kill -9`.
     pub(crate) fn kill_node(&mut self, node: usize) {
         kill(&mut self.nodes[node]);
@@ -153,7 +229,12 @@ impl Processes {
 
     /// Stops a gateway where it stands, as `kill -STOP`, or lets it go on, as `kill -CONT`.
     pub(crate) fn pause_gateway(&self, gateway: usize, pause: bool) {
-        let pid = self.gateways[gateway].child.as_ref().unwrap().id().to_string();
+        self.pause(Member::Gateway(gateway), pause);
+    }
+
+    /// As [`Processes::pause_gateway`].
+    pub(crate) fn pause(&self, member: Member, pause: bool) {
+        let pid = self.pid(member).unwrap().to_string();
         let signal = if pause { "-STOP" } else { "-CONT" };
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
@@ -230,6 +311,10 @@ impl Processes {
 
 impl Drop for Processes {
     fn drop(&mut self) {
+        if std::env::var_os("COFFER_TEST_KEEP").is_some() {
+            self.dir.disable_cleanup(true);
+            println!("kept: {}", self.dir.path().display());
+        }
         self.gateways.iter_mut().for_each(|gateway| kill(&mut gateway.child));
         self.nodes.iter_mut().for_each(kill);
     }
@@ -258,17 +343,20 @@ fn spawn(mut command: Command, log: &Path) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
-/// Ports that are free for TCP and UDP now; asked for together, so that they differ.
-fn free_ports(count: usize) -> Vec<u16> {
-    let mut held = Vec::new();
-    while held.len() < count {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        if let Ok(udp) = UdpSocket::bind(("127.0.0.1", port)) {
-            held.push((port, tcp, udp));
-        }
-    }
-    held.into_iter().map(|(port, ..)| port).collect()
+/// Ports that are free for TCP and UDP now. No two calls return the same.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    static NEXT: LazyLock<AtomicU64> =
+        LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one(())));
+    let room = u64::from(PORTS.end - PORTS.start);
+    let next = |_| NEXT.fetch_add(1, Ordering::Relaxed) % room;
+    let candidates = (0..room).map(next).map(|n| PORTS.start + u16::try_from(n).unwrap());
+    let is_free = |port: &u16| {
+        let address = ("127.0.0.1", *port);
+        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+    };
+    let ports: Vec<u16> = candidates.filter(is_free).take(count).collect();
+    assert_eq!(ports.len(), count, "{PORTS:?} are in use");
+    ports
 }
 
 /// A program of this workspace, built if it is not there yet.
