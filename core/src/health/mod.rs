@@ -14,18 +14,33 @@
 //! * stalls: 30 s is the time after which Linux gives a command to a disk up by default.
 //!
 //! The penalties, and the scores at which a verdict changes, are our own judgement.
+//!
+//! What was seen of a node is kept in a [`History`]; [`Steady`], [`DamageWatch`] and [`Space`] make
+//! of what is seen again and again what is worth telling once; [`drained`] says whether a failing
+//! node can be drained.
 
+mod damage;
+mod drain;
 mod figures;
+mod history;
 mod reason;
+mod space;
+mod steady;
 #[cfg(test)]
 mod tests;
 
+pub use damage::{DamageNews, DamageWatch};
+pub use drain::{Capacity, HeldBack, drained};
 pub use figures::{MeanLatency, Sample};
+pub use history::History;
 pub use reason::{Operation, Reason};
+pub use space::Space;
+pub use steady::{Patience, Steady};
 
 use crate::shard::{DiskReport, NodeStat};
 use figures::Figures;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Below this score a node is watched.
 const WATCH_BELOW: u32 = 80;
@@ -50,9 +65,13 @@ const HOT_CELSIUS: u64 = 60;
 const WORN_PERCENT: u64 = 90;
 
 /// How a node is doing, for those who must act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Nothing to do.
+    #[default]
     Healthy,
     /// Something is not as it should be: look at the reasons.
     Watch,
@@ -60,7 +79,17 @@ pub enum Verdict {
     Failing,
 }
 
-/// A judgement of a node.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Healthy => "healthy",
+            Self::Watch => "watch",
+            Self::Failing => "failing",
+        })
+    }
+}
+
+/// A judgement of a node, or of one of its disks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// 100 is without fault, 0 is lost.
@@ -83,6 +112,15 @@ pub fn assess(history: &[Sample], peers: &[MeanLatency]) -> Health {
         reasons.extend(of_latency(&figures, peers));
         reasons.extend(of_space(history, &last.stat));
     }
+    judge(reasons)
+}
+
+/// Judges one disk by what it says of itself.
+pub fn assess_disk(disk: &DiskReport) -> Health {
+    judge(of_disk(disk))
+}
+
+fn judge(mut reasons: Vec<Reason>) -> Health {
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.penalty()));
     let left = |counted: &dyn Fn(&Reason) -> bool| {
         let sum: u32 = reasons.iter().filter(|r| counted(r)).map(Reason::penalty).sum();
