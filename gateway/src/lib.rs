@@ -11,6 +11,7 @@
 //! | [`peer`] | how gateways reach each other |
 //! | [`membership`] | this gateway among the others: founding, joining, coming back |
 //! | [`lifecycle`] | the worker that does what the buckets' lifecycle rules say |
+//! | [`monitor`] | how well nodes, disks and gateways are, and what has changed |
 //! | [`setup`] | first start: keys, certificates, configuration |
 //! | [`run`] | putting it all together: one gateway, or a whole cluster in one process |
 
@@ -31,6 +32,7 @@ pub mod http;
 pub mod journal;
 pub mod lifecycle;
 pub mod membership;
+pub mod monitor;
 pub mod peer;
 pub mod run;
 pub mod s3;

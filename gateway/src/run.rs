@@ -26,6 +26,7 @@ use crate::http::{Server, Sockets};
 use crate::journal::{self, JournalConfig};
 use crate::lifecycle::{self, LifecycleConfig, Pace};
 use crate::membership::Membership;
+use crate::monitor::{Monitor, MonitorConfig, Watched, port};
 use crate::s3::{CofferS3, Settings, encryption, now_ms};
 use crate::setup::config::{self, GatewayConfig};
 use crate::setup::files::{self, FileError};
@@ -41,6 +42,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// Why a gateway can't be started.
@@ -76,6 +78,14 @@ pub enum StartError {
         "can't listen for other gateways on {listen} (UDP; peer_listen in gateway.toml): {source}"
     )]
     ListenPeers {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The address for metrics can't be listened on.
+    #[error("can't listen for metrics on {listen} (TCP; metrics_listen in gateway.toml): {source}")]
+    ListenMetrics {
         /// The address.
         listen: SocketAddr,
         /// Why.
@@ -142,10 +152,13 @@ impl Gateway {
         };
         let engine = Engine::new(engine_config, nodes);
         let mut workers = Vec::new();
+        let mut journal_status = None;
         if settings.journal {
             let (engine, config) = (engine.clone(), JournalConfig::surviving(code.m()));
             let nodes: journal::Nodes = Arc::new(move || journal::View::of_engine(&engine));
-            workers.push(journal::spawn(catalog.clone(), nodes, &master, config).task);
+            let journal = journal::spawn(catalog.clone(), nodes, &master, config);
+            journal_status = Some(journal.status);
+            workers.push(journal.task);
         }
         let repair = RepairConfig {
             bytes_per_second: settings.repair_mib_per_second.saturating_mul(1024 * 1024),
@@ -159,6 +172,27 @@ impl Gateway {
         let repairer =
             Repairer::new(engine.clone(), catalog.clone(), master_key, repair, leads, now_ms);
         membership.serve_repair(&repairer);
+        let watched = Watched {
+            id: settings.id,
+            name: settings.own().name,
+            engine: engine.clone(),
+            catalog: catalog.clone(),
+            repairer: repairer.clone(),
+            journal: journal_status,
+        };
+        let watching = MonitorConfig {
+            interval: Duration::from_secs(settings.health_interval_seconds),
+            drain_failing: settings.drain_failing_nodes,
+            code,
+            ..MonitorConfig::default()
+        };
+        let monitor = Monitor::new(watched, watching, now_ms);
+        if let Some(listen) = settings.metrics_listen {
+            let listener = TcpListener::bind(listen).await;
+            let listener =
+                listener.map_err(|source| StartError::ListenMetrics { listen, source })?;
+            workers.push(port::serve(listener, monitor.clone()));
+        }
         let s3 = CofferS3::new(
             engine.clone(),
             catalog.clone(),
@@ -173,6 +207,7 @@ impl Gateway {
             keys.clone(),
             catalog.clone(),
             repairer.clone(),
+            monitor.clone(),
         ));
         service.set_validation(Names::default());
         service.set_host(domains.clone());
@@ -201,6 +236,7 @@ impl Gateway {
         workers.extend([
             follow::spawn(engine.clone(), catalog.clone()),
             repairer.spawn(),
+            monitor.spawn(),
             Sweep::new(engine.clone(), catalog.clone(), SweepConfig::default()).spawn(now_ms),
             gc::spawn(engine, catalog.clone(), garbage, now_ms),
             lifecycle::spawn(catalog, rules, now_ms),

@@ -3,6 +3,7 @@
 
 mod fsck;
 mod gateways;
+pub mod health;
 mod nodes;
 
 pub use fsck::{
@@ -10,6 +11,7 @@ pub use fsck::{
     Risk, ShardTally, SilentNode,
 };
 pub use gateways::{Addition, GatewayInfo, GatewayRole, NewGateway};
+pub use health::{Event, Events, HealthReport, Verdict};
 pub use nodes::{NewNode, NodeChange, NodeInfo};
 
 use crate::s3::Call;

@@ -50,6 +50,17 @@ pub struct GatewayConfig {
     /// How long a storage node may be silent before its shards are rebuilt on others, in seconds.
     #[serde(default = "default_patience")]
     pub node_patience_seconds: u64,
+    /// The pause between two looks at how well nodes, disks and gateways are, in seconds.
+    #[serde(default = "default_health_interval")]
+    pub health_interval_seconds: u64,
+    /// Whether a storage node that is failing is drained without an operator: one at a time, and only
+    /// if the others can take what it holds. To be set alike on all gateways; the one that leads acts.
+    #[serde(default)]
+    pub drain_failing_nodes: bool,
+    /// Where a Prometheus on the same machine reads metrics, by plain HTTP and without credentials: a
+    /// loopback address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
     /// Whether what the catalog is told is also written to the storage nodes, so that it can be
     /// rebuilt from them if all gateways are lost.
     #[serde(default = "default_journal")]
@@ -100,6 +111,10 @@ const fn default_patience() -> u64 {
     900
 }
 
+const fn default_health_interval() -> u64 {
+    10
+}
+
 const fn default_journal() -> bool {
     true
 }
@@ -131,6 +146,9 @@ impl GatewayConfig {
             lifecycle_day_seconds: default_lifecycle_day(),
             repair_mib_per_second: default_repair(),
             node_patience_seconds: default_patience(),
+            health_interval_seconds: default_health_interval(),
+            drain_failing_nodes: false,
+            metrics_listen: None,
             journal: default_journal(),
             memory_mib: default_memory(),
             max_requests: default_requests(),
@@ -153,6 +171,14 @@ impl GatewayConfig {
         }
         if config.lifecycle_interval_seconds == 0 || config.lifecycle_day_seconds == 0 {
             let why = "lifecycle_interval_seconds, lifecycle_day_seconds: at least 1 is needed";
+            return Err(FileError::invalid(path, why));
+        }
+        if !(1..=3600).contains(&config.health_interval_seconds) {
+            let why = "health_interval_seconds: it must be between 1 and 3600";
+            return Err(FileError::invalid(path, why));
+        }
+        if config.metrics_listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+            let why = "metrics_listen: it must be a loopback address, since no credentials are asked for; elsewhere read /.coffer/v1/metrics with a token";
             return Err(FileError::invalid(path, why));
         }
         if config.max_requests == 0 {

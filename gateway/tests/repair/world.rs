@@ -12,14 +12,14 @@ use coffer_core::placement::ClusterMap;
 use coffer_core::random::{self, OsRandom};
 use coffer_core::repair::{Situation, Standing};
 use coffer_core::seal::Key;
-use coffer_core::shard::ShardKey;
+use coffer_core::shard::{ShardKey, ShardStore};
 use coffer_gateway::catalog::CatalogHandle;
 use coffer_gateway::engine::keys::{BucketKeys, MasterKey};
 use coffer_gateway::engine::nodes::{NodeSet, follow};
 use coffer_gateway::engine::repair::{RepairConfig, RepairStatus, Repairer};
 use coffer_gateway::engine::{Engine, EngineConfig, gc};
 use futures::{TryStreamExt, stream};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +39,11 @@ pub(crate) fn quick() -> RepairConfig {
 pub(crate) struct Running(Arc<Repairer>, JoinHandle<()>);
 
 impl Running {
+    #[allow(dead_code)] // the monitor's tests watch it
+    pub(crate) fn repairer(&self) -> Arc<Repairer> {
+        self.0.clone()
+    }
+
     pub(crate) fn status(&self) -> RepairStatus {
         self.0.status()
     }
@@ -68,6 +73,16 @@ impl World {
     /// `nodes` nodes, of which the first `mapped` are in the cluster map.
     pub(crate) async fn new(nodes: u8, mapped: usize) -> Self {
         let cluster = Cluster::new(nodes);
+        let stores = cluster.stores();
+        Self::over(cluster, mapped, stores).await
+    }
+
+    /// The same, over other stores than the cluster's own.
+    pub(crate) async fn over(
+        cluster: Cluster,
+        mapped: usize,
+        stores: HashMap<NodeId, Arc<dyn ShardStore>>,
+    ) -> Self {
         let mut map = cluster.map();
         map.nodes.truncate(mapped);
         let config = EngineConfig {
@@ -76,7 +91,7 @@ impl World {
             straggler_grace: Duration::from_millis(50),
             ..EngineConfig::default()
         };
-        let engine = Engine::new(config, NodeSet::new(map, cluster.stores()).unwrap());
+        let engine = Engine::new(config, NodeSet::new(map, stores).unwrap());
         let dir = tempfile::tempdir().unwrap();
         let key = Key::from_bytes([1; 32]);
         let catalog = CatalogHandle::open(dir.path(), &key).await.unwrap();

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use coffer_core::ids::NodeId;
 use coffer_core::placement::{ClusterMap, NodeEntry, NodeState};
 use coffer_core::shard::{
-    BlockRange, Damage, Finding, MAX_BATCH, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
+    BlockRange, Damage, DiskReport, Finding, MAX_BATCH, NodeStat, ShardError, ShardInfo, ShardKey,
+    ShardStore,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -41,6 +42,8 @@ pub(crate) struct MemoryNode {
     shards: Mutex<BTreeMap<ShardKey, (ShardInfo, Bytes)>>,
     /// Shards that were damaged, in the order in which a scrub has found them.
     findings: Mutex<Vec<Finding>>,
+    /// What its disk says of itself.
+    disk: Mutex<Option<DiskReport>>,
     /// Bytes of payload that were read.
     pub(crate) bytes_read: AtomicU64,
 }
@@ -65,6 +68,11 @@ impl MemoryNode {
         let mut findings = self.findings.lock().unwrap();
         let id = findings.last().map_or(1, |f| f.id + 1);
         findings.push(Finding { id, key, damage: Damage::BadBlock { block: 0 } });
+    }
+
+    /// Has its disk say so of itself.
+    pub(crate) fn says(&self, disk: DiskReport) {
+        *self.disk.lock().unwrap() = Some(disk);
     }
 
     /// Has a shard from somewhere.
@@ -164,6 +172,9 @@ impl ShardStore for MemoryNode {
             live_bytes: shards.values().map(|(info, _)| u64::from(info.len)).sum(),
             findings: self.findings.lock().unwrap().len() as u64,
             writable: mood != Mood::Full,
+            free_bytes: 1 << 39,
+            total_bytes: 1 << 40,
+            disks: self.disk.lock().unwrap().clone().into_iter().collect(),
             ..NodeStat::idle(self.id)
         })
     }
@@ -181,6 +192,7 @@ impl Cluster {
             mood: Mutex::new(Mood::Fine),
             shards: Mutex::default(),
             findings: Mutex::default(),
+            disk: Mutex::default(),
             bytes_read: AtomicU64::new(0),
         };
         Self { nodes: (0..nodes).map(|i| Arc::new(node(i))).collect() }

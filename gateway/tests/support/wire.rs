@@ -16,6 +16,7 @@ use coffer_gateway::auth::access::Access;
 use coffer_gateway::auth::keys::{AccessKey, KeyRing, Secret};
 use coffer_gateway::auth::token::Tokens;
 use coffer_gateway::catalog::CatalogHandle;
+use coffer_gateway::catalog::raft::types::GatewayId;
 use coffer_gateway::engine::keys::MasterKey;
 use coffer_gateway::engine::nodes::NodeSet;
 use coffer_gateway::engine::repair::{RepairConfig, Repairer};
@@ -27,6 +28,7 @@ use coffer_gateway::http::front::{Front, Limits};
 use coffer_gateway::http::health::Health;
 use coffer_gateway::http::tls::ServerTls;
 use coffer_gateway::http::{Server, Sockets};
+use coffer_gateway::monitor::{Monitor, MonitorConfig, Watched};
 use coffer_gateway::setup::ca::Authority;
 use coffer_gateway::setup::files;
 use futures::future::poll_fn;
@@ -143,8 +145,8 @@ async fn catalog(path: &Path) -> CatalogHandle {
     catalog
 }
 
-/// A repairer that has nothing to do: its one node is nowhere.
-fn repairer(catalog: &CatalogHandle) -> Arc<Repairer> {
+/// A repairer that has nothing to do, since its one node is nowhere, and a monitor that does not look.
+fn workers(catalog: &CatalogHandle) -> (Arc<Repairer>, Arc<Monitor>) {
     let node = NodeEntry {
         id: NodeId::from_bytes([1; 16]),
         name: "nowhere".into(),
@@ -157,7 +159,17 @@ fn repairer(catalog: &CatalogHandle) -> Arc<Repairer> {
     let nodes = NodeSet::new(ClusterMap { version: 1, nodes: vec![node] }, doors).unwrap();
     let engine = Engine::new(EngineConfig::default(), nodes);
     let master = MasterKey::new(&Key::from_bytes([7; 32]));
-    Repairer::new(engine, catalog.clone(), master, RepairConfig::default(), || true, || 0)
+    let config = RepairConfig::default();
+    let repairer = Repairer::new(engine.clone(), catalog.clone(), master, config, || true, || 0);
+    let watched = Watched {
+        id: GatewayId(1),
+        name: "gateway-1".into(),
+        engine,
+        catalog: catalog.clone(),
+        repairer: repairer.clone(),
+        journal: None,
+    };
+    (repairer, Monitor::new(watched, MonitorConfig::default(), || 0))
 }
 
 impl Fixture {
@@ -186,8 +198,10 @@ impl Fixture {
         let mut service = S3ServiceBuilder::new(Few);
         service.set_auth(keys.clone());
         service.set_access(Access::new(keys.clone(), catalog.clone()));
-        let repairer = repairer(&catalog);
-        service.set_route(AdminRoute::new(tokens.clone(), keys.clone(), catalog.clone(), repairer));
+        let (repairer, monitor) = workers(&catalog);
+        let (route_tokens, route_keys) = (tokens.clone(), keys.clone());
+        let route = AdminRoute::new(route_tokens, route_keys, catalog.clone(), repairer, monitor);
+        service.set_route(route);
         service.set_validation(Names::default());
         let sockets = Sockets::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = sockets.address();

@@ -2,7 +2,7 @@
 
 mod admin;
 
-pub(crate) use admin::{Admin, Gateway, NewNodeArgs, Node};
+pub(crate) use admin::{Admin, Gateway, NewNodeArgs, Node, Seconds};
 
 use clap::{Args, Parser, Subcommand};
 use coffer_client::transfer::ByteRange;
@@ -21,6 +21,7 @@ Exit codes:
   5    the gateway can't be reached or can't serve now
   6    admin fsck: objects lack shards, all can be read
   7    admin fsck: objects can't be read
+  8    admin health: the cluster needs an operator
   130  interrupted (143 when terminated)
 
 Configuration: $COFFER_CONFIG or ~/.config/coffer/config.toml, for example

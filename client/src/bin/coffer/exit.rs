@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Ailing { readable: bool },
     /// A check broke off.
     Incomplete { why: String },
+    /// The cluster needs an operator; what for has been printed.
+    NeedsOperator,
     /// A signal stopped the program.
     Signal { number: u8 },
     /// The reader of our output went away, which is its right.
@@ -34,6 +36,7 @@ impl Failure {
             Self::Ailing { readable: true } => 6,
             Self::Ailing { readable: false } => 7,
             Self::Incomplete { .. } => 1,
+            Self::NeedsOperator => 8,
             Self::Signal { number } => 128 + number,
         })
     }

@@ -93,7 +93,7 @@ impl Output {
                 eprintln_or_ignore(&format!("coffer: the check broke off: {why}"));
             }
             Failure::Signal { .. } => self.remark("coffer: interrupted"),
-            Failure::ReaderGone => {}
+            Failure::NeedsOperator | Failure::ReaderGone => {}
         }
     }
 }

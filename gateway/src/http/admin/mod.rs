@@ -7,10 +7,12 @@
 //! | `nodes` | `/.coffer/v1/nodes`, `/.coffer/v1/nodes/NAME`: the storage nodes |
 //! | `repair` | `/.coffer/v1/repair`: how far repair is |
 //! | `fsck` | `/.coffer/v1/fsck`: catalog and nodes are compared |
+//! | `monitor` | `/.coffer/v1/health`, `events`, `metrics`: how the cluster is, what has happened |
 //! | `quota` | `/.coffer/v1/buckets/NAME/quota`: what a bucket may hold, and what it holds |
 
 mod fsck;
 mod gateways;
+mod monitor;
 mod nodes;
 mod quota;
 mod repair;
@@ -22,10 +24,12 @@ use crate::auth::{Identity, KeyRing, Tokens};
 use crate::catalog::CatalogHandle;
 use crate::engine::repair::Repairer;
 use crate::http::host::HostBucket;
+use crate::monitor::Monitor;
 use crate::s3::errors::{s3, to_s3};
 use coffer_core::ids::BucketName;
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
+use monitor::View;
 use s3s::route::S3Route;
 use s3s::validation::{AwsNameValidation, NameValidation};
 use s3s::{Body, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -60,6 +64,7 @@ pub struct AdminRoute {
     catalog: CatalogHandle,
     repairer: Arc<Repairer>,
     checks: fsck::Checks,
+    monitor: Arc<Monitor>,
 }
 
 impl AdminRoute {
@@ -69,8 +74,10 @@ impl AdminRoute {
         keys: KeyRing,
         catalog: CatalogHandle,
         repairer: Arc<Repairer>,
+        monitor: Arc<Monitor>,
     ) -> Self {
-        Self { tokens, keys, catalog, repairer, checks: fsck::Checks::default() }
+        let checks = fsck::Checks::default();
+        Self { tokens, keys, catalog, repairer, checks, monitor }
     }
 
     fn caller(&self, request: &S3Request<Body>) -> Option<Arc<Identity>> {
@@ -113,6 +120,9 @@ impl S3Route for AdminRoute {
             }
             ["repair"] => repair::serve(&self.repairer, &caller, &request).await,
             ["fsck"] => self.checks.serve(&self.repairer, &caller, &request).await,
+            ["health"] => monitor::serve(&self.monitor, &caller, View::Health, &request),
+            ["events"] => monitor::serve(&self.monitor, &caller, View::Events, &request),
+            ["metrics"] => monitor::serve(&self.monitor, &caller, View::Metrics, &request),
             _ => {
                 let message = "There is no such administrative request.";
                 Err(s3(S3ErrorCode::NotImplemented, message))

@@ -2,6 +2,27 @@
 
 use clap::{Args, Subcommand};
 use coffer_client::Endpoint;
+use std::str::FromStr;
+use std::time::Duration;
+
+const HEALTH_HELP: &str = "\
+Exits with 8 when something needs an operator. The gateway that answers tells what it sees itself;
+only the one that leads knows of the journal.";
+
+/// A pause of at least a second.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(seconds @ 1..=86_400) => Ok(Self(Duration::from_secs(seconds))),
+            _ => Err("it must be a number of seconds from 1 to 86400".to_owned()),
+        }
+    }
+}
 
 const FSCK_HELP: &str = "\
 How a part of an object is, by the worst of its chunks:
@@ -24,6 +45,22 @@ pub(crate) enum Admin {
     /// The storage nodes: those that hold the shards
     #[command(subcommand)]
     Node(Node),
+    /// Show how well nodes, disks, gateways and redundancy are, and what to do
+    #[command(after_help = HEALTH_HELP)]
+    Health {
+        /// Show it again every so many seconds, until interrupted
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5")]
+        watch: Option<Seconds>,
+    },
+    /// Show what has happened: changes of health, space, leadership and redundancy
+    Events {
+        /// Only those after the one of this number
+        #[arg(long, value_name = "ID", default_value_t = 0)]
+        since: u64,
+        /// Go on with what happens, until interrupted
+        #[arg(long)]
+        follow: bool,
+    },
     /// Show how far repair is: what waits, the pass over all blobs, and what was done
     Repair,
     /// Compare the catalog with what the storage nodes hold, both ways

@@ -1,7 +1,9 @@
 //! `admin`.
 
+mod events;
 mod fsck;
 mod gateway;
+mod health;
 mod node;
 mod repair;
 
@@ -14,6 +16,8 @@ pub(crate) async fn run(session: &Session<'_>, command: Admin) -> Result<(), Fai
         Admin::Gateway(command) => gateway::run(session, command).await,
         Admin::Node(command) => node::run(session, command).await,
         Admin::Fsck { bucket, repair } => fsck::run(session, bucket, repair).await,
+        Admin::Health { watch } => health::run(session, watch).await,
+        Admin::Events { since, follow } => events::run(session, since, follow).await,
         Admin::Repair => repair::run(session).await,
     }
 }
