@@ -62,6 +62,8 @@ struct Memory {
     /// Bytes of needed tombstones in volumes that were found not to be worth it for them. Holds until
     /// a volume is removed, which makes tombstones needless.
     surveyed: BTreeMap<VolumeNo, u64>,
+    /// Nothing is compacted before the next start: what is removed can't be relied on to be gone.
+    stuck: bool,
 }
 
 impl Compaction {
@@ -93,8 +95,8 @@ enum Failure {
     Node(String),
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// Never tried again before the next start: whether the file comes back after a crash is not
-    /// known, and a later sync that succeeds would not tell.
+    /// Whether the file comes back after a crash is not known, and a later sync that succeeds would
+    /// not tell.
     #[error("its file was removed, but the directory could not be synced: {0}")]
     Unsynced(io::Error),
 }
@@ -113,7 +115,7 @@ pub(super) fn run(shared: &Shared, jobs: &mpsc::Sender<Job>, stop: &Stop) {
 /// Compacts all that is due, as fast as it goes; volumes that were left alone are tried again.
 pub(super) fn run_once(shared: &Shared, jobs: &mpsc::Sender<Job>, stop: &Stop) {
     let mut compactor = Compactor::new(shared, jobs, stop, None);
-    compactor.memory().left_alone.retain(|_, until| *until == Duration::MAX);
+    compactor.memory().left_alone.clear();
     while !stop.is_raised() && compactor.next_volume() {}
 }
 
@@ -165,30 +167,38 @@ impl<'a> Compactor<'a> {
 
     /// Leaves a volume alone; false when no other is to be tried now.
     fn give_up(&self, memory: &mut Memory, no: VolumeNo, failure: &Failure) -> bool {
-        let now = self.shared.options.clock.monotonic();
-        let until = match failure {
+        match failure {
             Failure::Full => {
                 self.shared.compaction.figures().short_of_space = true;
                 tracing::warn!(volume = %no, "compaction waits for space");
-                return false;
+                false
             }
-            Failure::Unsynced(_) => Duration::MAX,
-            _ => now.saturating_add(RETRY),
-        };
-        tracing::warn!(volume = %no, why = %failure, "a volume is not compacted");
-        memory.left_alone.insert(no, until);
-        true
+            Failure::Unsynced(_) => {
+                memory.stuck = true;
+                tracing::error!(volume = %no, why = %failure, "compaction ends; restart the node once its disk is well");
+                false
+            }
+            _ => {
+                tracing::warn!(volume = %no, why = %failure, "a volume is not compacted");
+                let now = self.shared.options.clock.monotonic();
+                memory.left_alone.insert(no, now.saturating_add(RETRY));
+                true
+            }
+        }
     }
 
     /// The best volume that is due and for which there is space.
     fn choose(&mut self, memory: &mut Memory) -> Option<Candidate> {
+        if memory.stuck {
+            return None;
+        }
         let Shared { options, disk, compaction, .. } = self.shared;
         let (candidates, held_back) = self.candidates(memory);
         let free = disk.free_space().unwrap_or(0).saturating_sub(options.reserve_for_moves());
         let mut short_of_space = false;
         let mut chosen = None;
         for volume in candidates {
-            let copy = match self.copy_of(memory, &volume) {
+            let copy = match self.copy_of(memory, &volume, free) {
                 Ok(copy) => copy,
                 Err(Failure::Stopping) => return None,
                 Err(failure) => {
@@ -247,9 +257,14 @@ impl<'a> Compactor<'a> {
     }
 
     /// Bytes that would have to be copied: a bound where that is enough to decide.
-    fn copy_of(&mut self, memory: &mut Memory, volume: &Candidate) -> Result<u64, Failure> {
+    fn copy_of(
+        &mut self,
+        memory: &mut Memory,
+        volume: &Candidate,
+        free: u64,
+    ) -> Result<u64, Failure> {
         let most = volume.copy_at_most();
-        if volume.doubtful || self.shared.options.compact.wants(volume, most) {
+        if most <= free && self.shared.options.compact.wants(volume, most) {
             return Ok(most);
         }
         let tombstones = match memory.surveyed.get(&volume.no) {
@@ -269,13 +284,15 @@ impl<'a> Compactor<'a> {
     /// Copies what a volume still has of worth and removes it; gives the bytes that were copied.
     fn compact(&mut self, volume: &Candidate) -> Result<u64, Failure> {
         let no = volume.no;
-        let copied = self.walk(no)?.copy()?;
         let Shared { totals, index, disk, volumes, writable, .. } = self.shared;
+        // First of all: if it can't be saved, copies would only take space.
+        index.flush()?;
+        let copied = self.walk(no)?.copy()?;
         let left = totals.usage(no).records;
         if left > 0 {
             return Err(Failure::Missed(left));
         }
-        index.flush().map_err(|error| Failure::Node(error.to_string()))?;
+        index.flush()?;
         disk.remove(&no.file_name())?;
         disk.sync_dir().map_err(Failure::Unsynced)?;
         volumes.remove(no);
