@@ -1,8 +1,10 @@
 //! Volumes: append-only files of self-describing records.
 //!
 //! A node keeps its shards in files `vol-00000001.cfv`, `vol-00000002.cfv`, ... Only the last is
-//! written to, and only at its end; when it reaches the volume size, the next is begun. (The layout
-//! follows Haystack, OSDI 2010, and ShardStore, SOSP 2021.) All numbers are little-endian.
+//! written to, and only at its end; when it reaches the volume size, the next is begun. Compaction
+//! removes volumes; their numbers are not used again. (The layout follows Haystack, OSDI 2010, and
+//! ShardStore, SOSP 2021; that a tombstone names its victim's volume, Bitcask.) All numbers are
+//! little-endian.
 //!
 //! # File header, 64 bytes
 //!

@@ -263,3 +263,31 @@ async fn a_shard_that_was_deleted_twice_stays_deleted_when_its_first_tombstone_i
     bed.restart(options());
     bed.check().await;
 }
+
+#[tokio::test]
+async fn a_directory_that_can_t_be_synced_ends_it_until_the_next_start() {
+    for seed in 0..10 {
+        let mut bed = Bed::new();
+        for n in 0..12 {
+            bed.put(n, 5000).await;
+        }
+        bed.put(12, 100).await;
+        for n in (0..12).filter(|n| n % 4 > 0) {
+            bed.delete(n).await;
+        }
+        bed.disk.fail_dir_syncs(1);
+        for _ in 0..2 {
+            bed.node.compact().await;
+            assert_eq!(bed.compaction().await.volumes, 0);
+            bed.check().await;
+        }
+        assert_eq!(bed.volumes().len(), 3, "one was removed, the others are as they were");
+        // The one may be back.
+        bed.disk = bed.disk.crash(seed);
+        bed.restart(options());
+        bed.check().await;
+        bed.node.compact().await;
+        assert!(bed.compaction().await.volumes >= 2);
+        bed.check().await;
+    }
+}
