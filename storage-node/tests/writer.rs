@@ -198,3 +198,30 @@ fn more_blocks_than_a_record_may_have_are_refused_before_they_are_stored() {
         assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
     });
 }
+
+#[test]
+fn what_the_index_did_not_take_is_not_left_behind_what_is_written_next() {
+    runtime().block_on(async {
+        let (disk, index) = (FaultyDisk::new(), Arc::new(MemoryIndex::default()));
+        let node = open(&disk, index.clone());
+        let (info, bytes) = shard(1);
+        for k in 0..4 {
+            node.put(key(k), info, bytes.clone()).await.unwrap();
+        }
+        // Four tombstones are durable, and nobody is told so.
+        index.fail_applies(1);
+        let failed = node.delete((0..4).map(key).collect()).await;
+        assert!(matches!(failed, Err(ShardError::Disk(_))), "{failed:?}");
+        // This record is as long as two of them.
+        let short = ShardInfo { code: Code::DEFAULT, block_size: 1040, len: 64 };
+        node.put(key(3), short, Bytes::from(vec![7; 64])).await.unwrap();
+        let after = disk.kill();
+        drop(node);
+        let node = open(&after, Arc::new(MemoryIndex::default()));
+        for k in 0..3 {
+            assert!(read(&node, key(k), 1).await.unwrap() == bytes);
+        }
+        let one = BlockRange { first: 0, count: 1 };
+        assert!(node.get(key(3), one).await.unwrap() == vec![7; 64]);
+    });
+}
