@@ -11,11 +11,13 @@
 //! | [`nodes`] | records are stored on nodes, listed, read and deleted |
 //! | [`writer`] | groups are written as they are applied |
 //! | [`snapshot`] | snapshots are written |
+//! | [`mend`] | copies that nodes have found damaged are written anew |
 //! | [`rebuild`] | a catalog is made from the journal |
 //! | [`replay`] | the records of the journal, read and applied |
 //! | [`command`] | `coffer-gateway rebuild-catalog` |
 
 pub mod command;
+pub mod mend;
 pub mod nodes;
 pub mod rebuild;
 pub mod replay;
@@ -42,6 +44,8 @@ pub struct JournalConfig {
     pub snapshot_after: Duration,
     /// How fast a snapshot is written, in bytes in a second.
     pub snapshot_rate: u64,
+    /// The pause between two looks for copies that nodes have found damaged.
+    pub mend_every: Duration,
 }
 
 impl JournalConfig {
@@ -54,6 +58,7 @@ impl JournalConfig {
             snapshot_bytes: 64 << 20,
             snapshot_after: Duration::from_secs(24 * 3600),
             snapshot_rate: 32 << 20,
+            mend_every: Duration::from_secs(60),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// How long a node may take to answer.
-const ANSWER: Duration = Duration::from_secs(4);
+pub(super) const ANSWER: Duration = Duration::from_secs(4);
 /// When one more node is asked to store what others take long to store.
 const HEDGE: Duration = Duration::from_millis(500);
 
@@ -150,7 +150,7 @@ impl View {
                     for (key, info) in &found {
                         listing.names.add(key, info);
                     }
-                    listing.nodes.push(Listed { store: door.store.clone(), found });
+                    listing.nodes.push(Listed { id: node.id, store: door.store.clone(), found });
                 }
                 (_, Err(error)) => listing.away.push((node.name.clone(), error.to_string())),
                 (None, Ok(_)) => {}
@@ -176,6 +176,7 @@ async fn list(store: &dyn ShardStore) -> Result<BTreeMap<ShardKey, ShardInfo>, S
 /// What a node holds of the journal.
 #[derive(Debug)]
 struct Listed {
+    id: NodeId,
     store: Arc<dyn ShardStore>,
     found: BTreeMap<ShardKey, ShardInfo>,
 }
@@ -219,7 +220,7 @@ impl Listing {
     }
 
     /// Tries the copies of a part until one is good.
-    async fn any_copy<T, E: std::fmt::Display>(
+    pub(super) async fn any_copy<T, E: std::fmt::Display>(
         &self,
         record: Record,
         part: u32,
@@ -242,6 +243,16 @@ impl Listing {
             }
         }
         Err(last)
+    }
+
+    /// A copy that a node has listed: the node, and the form of the shard.
+    pub(super) fn copy_on(
+        &self,
+        id: NodeId,
+        key: &ShardKey,
+    ) -> Option<(&dyn ShardStore, ShardInfo)> {
+        let node = self.nodes.iter().find(|node| node.id == id)?;
+        node.found.get(key).map(|info| (&*node.store, *info))
     }
 
     /// Deletes records from all nodes that were listed. What can't be deleted is harmless, and is

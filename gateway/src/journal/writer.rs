@@ -1,5 +1,6 @@
 //! Groups are written as they are applied, by the gateway that leads.
 
+use super::mend;
 use super::nodes::Nodes;
 use super::replay::whole_plan;
 use super::snapshot::{self, Written, position};
@@ -13,6 +14,7 @@ use coffer_core::random::OsRandom;
 use coffer_core::seal::{Envelope, Key};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -73,7 +75,14 @@ pub fn spawn(catalog: CatalogHandle, nodes: Nodes, master: &Key, config: Journal
     catalog.gate().close(config.patience);
     let (status, watched) = watch::channel(JournalStatus::default());
     let envelope = Arc::new(journal::envelope(master));
-    let writer = Writer { catalog, nodes, envelope, config: Arc::new(config), status };
+    let writer = Writer {
+        catalog,
+        nodes,
+        envelope,
+        config: Arc::new(config),
+        status,
+        wants_snapshot: AtomicBool::new(false),
+    };
     Journal { status: watched, task: tokio::spawn(writer.run()) }
 }
 
@@ -83,6 +92,8 @@ struct Writer {
     envelope: Arc<Envelope>,
     config: Arc<JournalConfig>,
     status: watch::Sender<JournalStatus>,
+    /// Whether some record can't be read any more.
+    wants_snapshot: AtomicBool,
 }
 
 /// How far the journal has come, what has been written since the last snapshot, and what becomes of
@@ -111,12 +122,29 @@ impl Writer {
             self.status.send_modify(|status| status.writes = true);
             tokio::select! {
                 () = self.lead() => {}
+                () = self.mend_copies() => {}
                 _ = lead.wait_for(|leads| !*leads) => {}
             }
             // Others may write on until this gateway leads again.
             self.catalog.gate().close(self.config.patience);
             self.catalog.log().hold(None);
             self.status.send_replace(JournalStatus::default());
+        }
+    }
+
+    /// Sees to it that damaged copies do not add up.
+    async fn mend_copies(&self) {
+        loop {
+            sleep(self.config.mend_every).await;
+            let mended = mend::mend(&(self.nodes)(), &self.envelope).await;
+            if mended.copies > 0 {
+                tracing::info!(copies = mended.copies, "damaged copies were written anew");
+            }
+            let snapshot = self.status.borrow().snapshot;
+            let is_needed = |record: &Record| snapshot.is_none_or(|index| record.until() >= index);
+            if mended.unreadable.iter().any(is_needed) {
+                self.wants_snapshot.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -278,11 +306,13 @@ impl Writer {
             || entries >= self.config.snapshot_entries
             || since.bytes >= self.config.snapshot_bytes.max(since.snapshot_bytes)
             || now - since.at >= self.config.snapshot_after
+            || self.wants_snapshot.load(Ordering::Relaxed)
             // What they held of the journal is gone with them.
             || !members.is_superset(&since.members);
         if since.under_way.is_some() || now < since.not_before || !due {
             return false;
         }
+        self.wants_snapshot.store(false, Ordering::Relaxed);
         (since.at, since.bytes, since.members) = (now, 0, members);
         let (catalog, nodes) = (self.catalog.clone(), self.nodes.clone());
         let (envelope, config) = (self.envelope.clone(), self.config.clone());

@@ -145,3 +145,68 @@ async fn an_old_catalog_does_not_write_into_the_journal_of_a_newer_one() {
     gateway.kill().await;
     assert_eq!(records(&cluster), before);
 }
+
+/// Waits until no node has a finding.
+async fn until_mended(cluster: &Cluster) {
+    let mended = async {
+        while cluster.nodes.iter().any(|node| node.findings_open() > 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), mended).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_node_finds_damaged_is_written_anew_from_one_that_is_sound() {
+    let mut commands = Commands::new(Dice::new());
+    let (cluster, trees) = (Cluster::new(6), MemoryTrees::default());
+    let config = JournalConfig { mend_every: Duration::from_millis(20), ..never_a_snapshot() };
+    let gateway = Gateway::start(&trees, &cluster, config).await;
+    gateway.submit(&mut commands, 10).await;
+    // One node reads something else than was written. Others find their first copy damaged.
+    cluster.set(0..1, Mood::Lies);
+    let mut before = Vec::new();
+    for node in &cluster.nodes[1..] {
+        let Some((key, copy)) = node.shards().into_iter().next() else { continue };
+        let others = cluster.nodes.iter().filter(|other| other.id != node.id);
+        let sound = others.skip(1).filter(|other| {
+            let same = |k: &coffer_core::shard::ShardKey| Record::of(k) == Record::of(&key);
+            other.shards().keys().any(|k| same(k) && !other.is_damaged(*k))
+        });
+        if sound.count() > 0 {
+            node.damage(key);
+            before.push((node.clone(), key, copy));
+        }
+    }
+    assert!(before.len() > 1);
+    until_mended(&cluster).await;
+    for (node, key, copy) in before {
+        assert!(node.shards()[&key] == copy, "{key}");
+    }
+    gateway.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_takes_the_place_of_a_record_of_which_no_copy_is_sound() {
+    let mut commands = Commands::new(Dice::new());
+    let (cluster, trees) = (Cluster::new(6), MemoryTrees::default());
+    let config = JournalConfig { mend_every: Duration::from_millis(20), ..never_a_snapshot() };
+    let gateway = Gateway::start(&trees, &cluster, config).await;
+    for _ in 0..4 {
+        gateway.submit(&mut commands, 2).await;
+    }
+    let rotten = records(&cluster).into_iter().nth(1).unwrap();
+    for node in &cluster.nodes {
+        let keys = node.shards().into_keys();
+        let of = |key: &_| Record::of(key).is_some_and(|(record, _)| record == rotten);
+        keys.filter(of).for_each(|key| node.damage(key));
+    }
+    let mut status = gateway.journal.status.clone();
+    let replaced = status.wait_for(|status| status.snapshot.is_some());
+    tokio::time::timeout(Duration::from_secs(60), replaced).await.unwrap().unwrap();
+    until_mended(&cluster).await;
+    let before = rows(&trees);
+    gateway.kill().await;
+    let (rebuilt, report) = rebuild(&cluster, false).await.unwrap();
+    assert!(rows(&rebuilt) == before && report.snapshot.is_some());
+}
