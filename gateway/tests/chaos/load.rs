@@ -18,8 +18,12 @@ const CLIENTS: u64 = 8;
 /// is something to lose.
 const BUSY: usize = 4;
 const KEYS: usize = 12;
-/// When a client takes its request for lost. Gateways give up on nodes after 8 s.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// When a client takes its request for lost, and turns to another gateway; and how much later that is
+/// for each MiB that it sends or expects.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE_PER_MIB: Duration = Duration::from_secs(1);
+/// While nothing has gone wrong yet, a client waits.
+const NO_HURRY: Duration = Duration::from_secs(45);
 /// How long a client passes over a gateway that has failed it.
 const PASS_OVER: Duration = Duration::from_secs(5);
 /// The least that all parts of an upload but the last may have.
@@ -51,6 +55,7 @@ impl Load {
                 keys: keys.collect(),
                 doors: doors.to_vec(),
                 failed: HashMap::new(),
+                patience: NO_HURRY,
                 tally: tally.clone(),
                 dice: dice.fork(),
             };
@@ -87,6 +92,7 @@ pub(crate) struct Client {
     doors: Vec<Door>,
     /// When each gateway last failed it.
     failed: HashMap<usize, Instant>,
+    patience: Duration,
     tally: Arc<Tally>,
     dice: Dice,
 }
@@ -101,6 +107,7 @@ impl Client {
             let outcome = if at % 8 == 0 { self.upload(at).await } else { self.put(at).await };
             assert_eq!(outcome, Outcome::Done, "nothing has gone wrong yet");
         }
+        self.patience = PATIENCE;
         self
     }
 
@@ -140,10 +147,29 @@ impl Client {
         format!("/{BUCKET}/{}", self.keys[at].key)
     }
 
+    /// The most bytes that an object may have.
+    fn longest(&self, at: usize) -> usize {
+        let bodies = self.keys[at].possible().into_iter().flatten();
+        bodies.map(|body| body.len).max().unwrap_or(0)
+    }
+
     /// Asks through one of the doors. What is no answer to count on is an error.
     async fn ask(&mut self, method: &str, path: &str, extras: Extras<'_>) -> (Asked, String) {
+        let bytes = extras.body.len();
+        self.ask_for(bytes, method, path, extras).await
+    }
+
+    /// As [`Client::ask`], for so many bytes that are to move.
+    async fn ask_for(
+        &mut self,
+        bytes: usize,
+        method: &str,
+        path: &str,
+        extras: Extras<'_>,
+    ) -> (Asked, String) {
         let Door { gateway, name, signed } = self.door();
-        let asked = tokio::time::timeout(PATIENCE, signed.send(method, path, extras)).await;
+        let within = self.patience + PATIENCE_PER_MIB * (bytes >> 20) as u32;
+        let asked = tokio::time::timeout(within, signed.send(method, path, extras)).await;
         let asked = match asked {
             Err(_) => Err("no answer in time".into()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -262,7 +288,8 @@ impl Client {
     }
 
     async fn get(&mut self, at: usize) -> Outcome {
-        let (asked, door) = self.ask("GET", &self.path(at), Extras::default()).await;
+        let (path, len) = (self.path(at), self.longest(at));
+        let (asked, door) = self.ask_for(len, "GET", &path, Extras::default()).await;
         let outcome = self.read(at, asked, &door);
         self.tally.operation("get", false, outcome);
         outcome
@@ -357,6 +384,7 @@ impl Client {
     /// Reads all objects back and lists them: with all faults gone, there is an answer each time.
     /// Returns how many objects there are.
     pub(crate) async fn audit(&mut self) -> usize {
+        self.patience = NO_HURRY;
         for at in 0..KEYS {
             let path = self.path(at);
             let mut tries = 0;
