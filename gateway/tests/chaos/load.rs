@@ -62,6 +62,7 @@ impl Load {
             client.begin()
         });
         let clients = futures::future::join_all(clients).await.into_iter();
+        tally.start_clock();
         let stop = Arc::new(AtomicBool::new(false));
         Self { clients: clients.map(|client| client.run(stop.clone())).collect(), stop }
     }

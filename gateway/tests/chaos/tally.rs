@@ -35,6 +35,10 @@ struct Gap {
 }
 
 impl Gap {
+    fn new() -> Self {
+        Self { last: Instant::now(), longest: Duration::ZERO }
+    }
+
     fn success(&mut self) {
         self.longest = self.longest.max(self.last.elapsed());
         self.last = Instant::now();
@@ -43,9 +47,15 @@ impl Gap {
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        let gap = || Gap { last: Instant::now(), longest: Duration::ZERO };
         let (operations, faults) = (BTreeMap::new(), BTreeMap::new());
-        Self(Mutex::new(Counts { operations, faults, writes: gap(), reads: gap() }))
+        Self(Mutex::new(Counts { operations, faults, writes: Gap::new(), reads: Gap::new() }))
+    }
+
+    /// Measures what is unavailable from now on.
+    pub(crate) fn start_clock(&self) {
+        let mut counts = self.0.lock().unwrap();
+        counts.writes = Gap::new();
+        counts.reads = Gap::new();
     }
 
     /// Counts an operation. One that is `Unavailable` if it fails is a read.
@@ -68,7 +78,7 @@ impl Tally {
         self.0.lock().unwrap().operations.values().map(|counts| counts[0]).sum()
     }
 
-    /// The end of the load: what fails after it does not count.
+    /// The longest times without a write, and without a read.
     pub(crate) fn longest(&self) -> (Duration, Duration) {
         let counts = self.0.lock().unwrap();
         (counts.writes.longest, counts.reads.longest)
