@@ -3,10 +3,12 @@
 //! - [`dataset`]: reads MNIST, packs it into WebDataset shards
 //! - [`stream`]: streams the shards back, in an order that a seed determines
 //! - [`model`]: the models, in Burn, and how they learn
+//! - [`metrics`]: how well a classifier does
 //! - [`seeded`]: every random number, named by seed, purpose and position
 
 pub mod checkpoint;
 pub mod dataset;
+pub mod metrics;
 pub mod model;
 pub mod report;
 pub mod seeded;

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use coffer_train::model::DeviceChoice;
 use coffer_train::store::Address;
 
+use super::defaults;
+
 const AFTER_HELP: &str = "\
 Places are s3://BUCKET/PREFIX in the store, or file:///DIRECTORY on this machine.
 
@@ -53,7 +55,11 @@ pub(crate) enum Command {
     /// Pack MNIST into WebDataset shards, with an index, in the store
     Pack(Pack),
     /// Train a variational autoencoder; go on with the run that is there, if there is one
+    #[command(after_help = defaults::VAE.help())]
     Vae(Vae),
+    /// Train a classifier, and tell how well it does; go on with the run that is there
+    #[command(after_help = defaults::CLASSIFIER.help())]
+    Classifier(Classifier),
     /// Draw a grid of digits from a checkpoint of the autoencoder
     Grid(Grid),
 }
@@ -82,15 +88,16 @@ pub(crate) struct Pack {
     pub(crate) source: SourceArgs,
 }
 
+/// What all runs are told. Where a default isn't named, it's the model's own.
 #[derive(Debug, Args)]
-pub(crate) struct Vae {
-    /// Place for dataset and run: they are in `mnist` and `vae` within it
+pub(crate) struct RunArgs {
+    /// Place for dataset and run: they are in `mnist` and the model's name within it
     #[arg(long, value_name = "PLACE", required_unless_present_all = ["data", "run"])]
     pub(crate) store: Option<Address>,
     /// Place of the dataset [default: `mnist` within --store]
     #[arg(long, value_name = "PLACE")]
     pub(crate) data: Option<Address>,
-    /// Place for the run: checkpoints and plots [default: `vae` within --store]
+    /// Place for the run: checkpoints and plots [default: the model's name within --store]
     #[arg(long, value_name = "PLACE")]
     pub(crate) run: Option<Address>,
     /// Pack the dataset first if it isn't there
@@ -99,23 +106,20 @@ pub(crate) struct Vae {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// Epochs in all, former attempts included
-    #[arg(long, value_name = "COUNT", default_value = "10")]
-    pub(crate) epochs: u64,
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) epochs: Option<u64>,
     /// Samples per step
-    #[arg(long, value_name = "COUNT", default_value = "16")]
-    pub(crate) batch: NonZeroUsize,
-    /// Adam's step size
-    #[arg(long, value_name = "RATE", default_value = "1e-3", value_parser = positive)]
-    pub(crate) learning_rate: f64,
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) batch: Option<NonZeroUsize>,
+    /// The optimizer's step size in the first epoch
+    #[arg(long, value_name = "RATE", value_parser = positive)]
+    pub(crate) learning_rate: Option<f64>,
+    /// What the step size is multiplied by from each epoch to the next
+    #[arg(long, value_name = "FACTOR", value_parser = positive)]
+    pub(crate) decay: Option<f64>,
     /// Seed of initial weights, order of samples, and noise
     #[arg(long, default_value = "1")]
     pub(crate) seed: u64,
-    /// Width of the hidden layers
-    #[arg(long, value_name = "COUNT", default_value = "400")]
-    pub(crate) hidden: NonZeroUsize,
-    /// Dimensions of the latent space
-    #[arg(long, value_name = "COUNT", default_value = "20")]
-    pub(crate) latent: NonZeroUsize,
     /// Samples that are shuffled together; they're held in memory
     #[arg(long, value_name = "COUNT", default_value = "16384")]
     pub(crate) window: NonZeroUsize,
@@ -134,6 +138,30 @@ pub(crate) struct Vae {
     /// Copy the pictures to this directory, too
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Vae {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Width of the hidden layers
+    #[arg(long, value_name = "COUNT", default_value = "400")]
+    pub(crate) hidden: NonZeroUsize,
+    /// Dimensions of the latent space
+    #[arg(long, value_name = "COUNT", default_value = "20")]
+    pub(crate) latent: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Classifier {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Channels of the first convolution; the second has twice as many
+    #[arg(long, value_name = "COUNT", default_value = "16")]
+    pub(crate) channels: NonZeroUsize,
+    /// Width of the dense layer
+    #[arg(long, value_name = "COUNT", default_value = "128")]
+    pub(crate) hidden: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,12 @@
 //! The `coffer-train` program.
 
 mod args;
+mod defaults;
 mod exit;
 mod grid;
 mod pack;
 mod progress;
-mod vae;
+mod train;
 
 use std::process::ExitCode;
 
@@ -47,7 +48,8 @@ pub(crate) fn main() -> ExitCode {
     let outcome = Session::start(&cli.global).and_then(|session| {
         let outcome = match &cli.command {
             Command::Pack(args) => pack::run(&session, args),
-            Command::Vae(args) => vae::run(&session, args),
+            Command::Vae(args) => train::vae(&session, args),
+            Command::Classifier(args) => train::classifier(&session, args),
             Command::Grid(args) => grid::run(&session, args),
         };
         session.runtime.block_on(session.opener.close());

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::optimizer_file;
 use super::weights_file::{load_weights, save_weights};
-use super::{Learner, LearnerError, Objective};
+use super::{Learner, LearnerError, Objective, Verdict};
 use crate::dataset::picture::grey;
 use crate::stream::Batch;
 
@@ -19,16 +19,33 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 pub struct Descent<M: Objective> {
     model: M,
     optimizer: ModuleOptimizer,
-    learning_rate: f64,
+    rate: Rate,
     device: Device,
 }
 
+/// The optimizer's step size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// In the first epoch.
+    pub first: f64,
+    /// What it is multiplied by from each epoch to the next.
+    pub decay: f64,
+}
+
+impl Rate {
+    /// The step size in `epoch`, counted from 0. It follows from the epoch alone, so that a resumed
+    /// run needs to remember nothing.
+    pub fn at(self, epoch: u64) -> f64 {
+        self.first * self.decay.powf(epoch as f64)
+    }
+}
+
 impl<M: Objective> Descent<M> {
-    /// A learner for the model that `build` makes on `device`, with Adam at `learning_rate`.
-    pub fn new(device: Device, learning_rate: f64, build: impl FnOnce(&Device) -> M) -> Self {
+    /// A learner for the model that `build` makes on `device`, with Adam at `rate`.
+    pub fn new(device: Device, rate: Rate, build: impl FnOnce(&Device) -> M) -> Self {
         let device = device.autodiff();
         let optimizer = AdamConfig::new().with_epsilon(1e-8).init();
-        Self { model: build(&device), optimizer, learning_rate, device }
+        Self { model: build(&device), optimizer, rate, device }
     }
 }
 
@@ -41,12 +58,13 @@ impl<M: Objective> Learner for Descent<M> {
         let losses = self.model.losses(batch, rng, &self.device);
         let mean = losses.clone().sum().div_scalar(batch.labels.len() as f32);
         let gradients = GradientsParams::from_grads(mean.backward(), &self.model);
-        self.model = self.optimizer.step(self.learning_rate, self.model.clone(), gradients);
+        let rate = self.rate.at(batch.start.epoch);
+        self.model = self.optimizer.step(rate, self.model.clone(), gradients);
         losses.inner()
     }
 
-    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1> {
-        self.model.valid().losses(batch, rng, &self.device.clone().inner())
+    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Verdict {
+        self.model.valid().judge(batch, rng, &self.device.clone().inner())
     }
 
     fn pictures(

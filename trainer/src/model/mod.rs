@@ -1,16 +1,18 @@
 //! Models, one file each, and what the training loop needs to know of them.
 
+pub mod classifier;
 mod descent;
 mod device;
+mod layers;
 mod optimizer_file;
 pub mod vae;
 mod weights_file;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 
-pub use descent::Descent;
+pub use descent::{Descent, Rate};
 pub use device::{DeviceChoice, DeviceError};
 pub use optimizer_file::OptimizerFileError;
 pub use weights_file::{WeightsError, load_weights, save_weights};
@@ -28,9 +30,30 @@ pub trait Objective: Module {
     /// `[TERMS.len()]`, in the order of [`Self::TERMS`]. Noise is drawn from `rng` alone.
     fn losses(&self, batch: &Batch, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<1>;
 
+    /// What the model says of `batch`, without learning from it.
+    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng, device: &Device) -> Verdict {
+        Verdict { losses: self.losses(batch, rng, device), classes: None }
+    }
+
     /// `count` pictures made by the model, of shape `[count, 784]` with values in `[0, 1]`, if
     /// it's a model that makes pictures.
-    fn pictures(&self, count: usize, rng: &mut ChaCha8Rng, device: &Device) -> Option<Tensor<2>>;
+    fn pictures(
+        &self,
+        _count: usize,
+        _rng: &mut ChaCha8Rng,
+        _device: &Device,
+    ) -> Option<Tensor<2>> {
+        None
+    }
+}
+
+/// What a model says of a batch that it doesn't learn from.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The loss's terms, each summed over the batch's samples.
+    pub losses: Tensor<1>,
+    /// The class of each sample, of shape `[samples]`, if it's a model that tells classes.
+    pub classes: Option<Tensor<1, Int>>,
 }
 
 /// Something that learns from batches: what the training loop drives and checkpoints store.
@@ -41,8 +64,8 @@ pub trait Learner {
     /// Learns from `batch`; returns the loss's terms, summed over its samples, on the device.
     fn learn(&mut self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1>;
 
-    /// The loss's terms on `batch`, without learning from it.
-    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1>;
+    /// What the model says of `batch`, without learning from it.
+    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Verdict;
 
     /// Pixels of `count` pictures made by the model, 784 bytes each, if it makes pictures.
     ///
@@ -85,6 +108,12 @@ pub enum LearnerError {
 pub fn pixels(batch: &Batch, device: &Device) -> Tensor<2> {
     let values: Vec<f32> = batch.pixels.iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
     Tensor::from_data(TensorData::new(values, [batch.labels.len(), PIXELS]), device)
+}
+
+/// The labels of `batch` as a tensor of shape `[samples]`.
+pub fn labels(batch: &Batch, device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = batch.labels.iter().copied().map(i32::from).collect();
+    Tensor::from_data(TensorData::new(values, [batch.labels.len()]), device)
 }
 
 /// Standard normal noise of shape `[rows, columns]`, drawn on the host: the same on any device.

@@ -4,16 +4,17 @@
 //! 784 logits. The loss is the negative evidence lower bound in nats, from one draw of the latent
 //! point per picture, in training and in evaluation alike: an unbiased estimate of the bound.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::activation::{relu, sigmoid};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::layers::linear;
 use super::{Objective, noise, pixels};
 use crate::dataset::PIXELS;
-use crate::seeded::{Purpose, stream, uniform};
+use crate::seeded::{Purpose, stream};
 use crate::stream::Batch;
 
 /// Widths of the layers.
@@ -104,17 +105,6 @@ fn cross_entropy(logits: Tensor<2>, pixels: Tensor<2>) -> Tensor<1> {
 fn divergence(mean: Tensor<2>, log_variance: Tensor<2>) -> Tensor<1> {
     let twice = mean.square() + log_variance.clone().exp() - log_variance - 1.0;
     twice.sum().mul_scalar(0.5)
-}
-
-/// A layer with weights and biases uniform within `1 / sqrt(inputs)` of zero, drawn on the host.
-fn linear(inputs: usize, outputs: usize, rng: &mut ChaCha8Rng, device: &Device) -> Linear {
-    let bound = 1.0 / (inputs as f32).sqrt();
-    let mut draw = |count: usize| -> Vec<f32> {
-        (0..count).map(|_| bound * (2.0 * uniform(rng) - 1.0)).collect()
-    };
-    let weight = TensorData::new(draw(inputs * outputs), [inputs, outputs]);
-    let bias = TensorData::new(draw(outputs), [outputs]);
-    Linear { weight: Param::from_data(weight, device), bias: Some(Param::from_data(bias, device)) }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 mod canvas;
 mod grid;
 mod plot;
+mod table;
 
 pub use grid::{GRID_SIDE, grid};
 pub use plot::{Curve, loss_plot};
+pub use table::score_table;

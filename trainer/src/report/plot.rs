@@ -2,6 +2,7 @@
 
 use super::canvas::{Canvas, Color, TextSize};
 use crate::dataset::picture::PictureError;
+use crate::train::decimals;
 
 const WIDTH: usize = 960;
 const HEIGHT: usize = 600;
@@ -60,7 +61,7 @@ impl Axes {
         let high = all().fold(f64::NEG_INFINITY, f64::max);
         let (low, high) =
             if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
-        let room = ((high - low) * 0.05).max(0.5);
+        let room = if high > low { (high - low) * 0.05 } else { 0.5 };
         let longest = curves.iter().map(|curve| curve.values.len()).max().unwrap_or(0);
         let last = (longest as f64).max(2.0);
         Self {
@@ -110,7 +111,10 @@ impl Axes {
 
 fn legend(canvas: &mut Canvas, curves: &[Curve<'_>]) {
     for (place, (curve, color)) in curves.iter().zip(CURVES.iter().cycle()).enumerate() {
-        let last = curve.values.last().map_or(String::new(), |value| format!("{value:.2}"));
+        let last = curve.values.last().map_or(String::new(), |value| {
+            let decimals = decimals(*value);
+            format!("{value:.decimals$}")
+        });
         let text = format!("{:<6}{last:>8}", curve.name);
         let (width, height) = TextSize::Normal.measure(&text);
         let x = WIDTH as f32 - MARGINS.1 - width - 10.0;
@@ -136,7 +140,13 @@ fn ticks((low, high, step): (f64, f64, f64)) -> impl Iterator<Item = f64> {
 
 /// A tick's number, with as many decimals as the step between ticks needs.
 fn label(value: f64, step: f64) -> String {
-    let decimals = if step >= 1.0 { 0 } else { usize::from(step < 0.1) + 1 };
+    let mut decimals = 0;
+    let mut unit = 1.0;
+    // A little less than the unit will do: steps are computed.
+    while step < 0.999 * unit && decimals < 9 {
+        unit /= 10.0;
+        decimals += 1;
+    }
     format!("{value:.decimals$}")
 }
 
@@ -157,6 +167,8 @@ mod tests {
         let (low, high) = (98.3, 151.2);
         let found: Vec<f64> = ticks((low, high, step(high - low))).collect();
         assert_eq!(found, [100.0, 110.0, 120.0, 130.0, 140.0, 150.0]);
+        let labels: Vec<String> = [10.0, 1.0, 0.5, 0.02, 0.005].map(|s| label(0.12, s)).into();
+        assert_eq!(labels, ["0", "0", "0.1", "0.12", "0.120"]);
     }
 
     #[test]

@@ -6,8 +6,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::index::Digest;
+use crate::model::classifier::{Classifier, ClassifierConfig};
 use crate::model::vae::{Vae, VaeConfig};
-use crate::model::{Descent, Learner};
+use crate::model::{Descent, Learner, Rate};
 
 /// Which model, and how large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,25 @@ use crate::model::{Descent, Learner};
 pub enum ModelConfig {
     /// The variational autoencoder.
     Vae(VaeConfig),
+    /// The classifier.
+    Classifier(ClassifierConfig),
+}
+
+impl ModelConfig {
+    /// Its name, as in commands and places.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Vae(_) => "vae",
+            Self::Classifier(_) => "classifier",
+        }
+    }
+
+    /// Unit of its loss, which is a mean per image.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Vae(_) | Self::Classifier(_) => "nats",
+        }
+    }
 }
 
 /// Everything that a run's numbers follow from, except for how many epochs it lasts.
@@ -27,21 +47,38 @@ pub struct TrainConfig {
     pub seed: u64,
     /// Samples per step.
     pub batch: NonZeroUsize,
-    /// Adam's step size.
+    /// The optimizer's step size in the first epoch.
     pub learning_rate: f64,
+    /// What the step size is multiplied by from each epoch to the next.
+    #[serde(default = "constant", skip_serializing_if = "is_constant")]
+    pub decay: f64,
     /// Samples that are shuffled together.
     pub window: NonZeroUsize,
     /// Version of the dataset.
     pub dataset: Digest,
 }
 
+fn constant() -> f64 {
+    1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_constant(decay: &f64) -> bool {
+    *decay == constant()
+}
+
 impl TrainConfig {
     /// A learner with the initial weights of this configuration.
     pub fn learner(&self, device: Device) -> Box<dyn Learner> {
+        let rate = Rate { first: self.learning_rate, decay: self.decay };
+        let seed = self.seed;
         match self.model {
-            ModelConfig::Vae(config) => Box::new(Descent::new(device, self.learning_rate, |on| {
-                Vae::new(config, self.seed, on)
-            })),
+            ModelConfig::Vae(config) => {
+                Box::new(Descent::new(device, rate, |on| Vae::new(config, seed, on)))
+            }
+            ModelConfig::Classifier(config) => {
+                Box::new(Descent::new(device, rate, |on| Classifier::new(config, seed, on)))
+            }
         }
     }
 
@@ -56,12 +93,13 @@ impl TrainConfig {
             .collect()
     }
 
-    fn described(&self) -> [(&'static str, String); 6] {
+    fn described(&self) -> [(&'static str, String); 7] {
         [
             ("model", format!("{:?}", self.model)),
             ("seed", self.seed.to_string()),
             ("batch", self.batch.to_string()),
             ("learning rate", self.learning_rate.to_string()),
+            ("decay", self.decay.to_string()),
             ("window", self.window.to_string()),
             ("dataset", self.dataset.to_string()),
         ]

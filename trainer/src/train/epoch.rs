@@ -1,11 +1,12 @@
 //! One pass over a split: learning from it, or judging by it.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::record::Losses;
+use crate::metrics::Confusion;
 use crate::model::{Learner, LearnerError};
 use crate::seeded::{Purpose, stream};
-use crate::stream::{Loader, StreamError};
+use crate::stream::{Batch, Loader, StreamError};
 
 /// Losses are read from the device in groups of this many steps, not to stall it at every step.
 const STEPS_PER_READ: usize = 64;
@@ -35,6 +36,8 @@ pub enum PassError {
 pub(super) struct Pass {
     /// Mean losses per sample.
     pub losses: Losses,
+    /// Which classes were told, if the learner was judged and tells classes.
+    pub confusion: Option<Confusion>,
     /// Batches in it.
     pub steps: u64,
 }
@@ -60,6 +63,7 @@ pub(super) fn pass(
         Mode::Judge(learner) => learner.terms(),
     };
     let mut meter = Meter::new(terms.len());
+    let mut confusion = None;
     let mut steps = 0;
     while let Some(batch) = loader.next_batch()? {
         let start = batch.start;
@@ -69,7 +73,11 @@ pub(super) fn pass(
                 learner.learn(&batch, &mut stream(seed, Purpose::TrainNoise, &[start.epoch, at]))
             }
             Mode::Judge(learner) => {
-                learner.judge(&batch, &mut stream(seed, Purpose::TestNoise, &[at]))
+                let verdict = learner.judge(&batch, &mut stream(seed, Purpose::TestNoise, &[at]));
+                if let Some(classes) = verdict.classes {
+                    count(confusion.get_or_insert_default(), &batch, classes)?;
+                }
+                verdict.losses
             }
         };
         steps += 1;
@@ -88,7 +96,22 @@ pub(super) fn pass(
     }
     let names = terms.iter().map(|name| (*name).to_owned());
     let means = meter.sums.iter().map(|sum| sum / meter.samples as f64);
-    Ok(Pass { losses: Losses(names.zip(means).collect()), steps })
+    Ok(Pass { losses: Losses(names.zip(means).collect()), confusion, steps })
+}
+
+/// Counts the classes that were told for `batch`.
+fn count(
+    confusion: &mut Confusion,
+    batch: &Batch,
+    classes: Tensor<1, Int>,
+) -> Result<(), LearnerError> {
+    let classes = classes
+        .try_into_vec_as::<i32>()
+        .map_err(|error| LearnerError::Device(error.to_string()))?;
+    for (truth, told) in batch.labels.iter().zip(classes) {
+        confusion.add(*truth, u8::try_from(told).unwrap_or(u8::MAX));
+    }
+    Ok(())
 }
 
 /// Sums up losses that are still on the device.

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The loss's terms by name, each the mean per sample, for the VAE in nats.
+use crate::metrics::Confusion;
+
+/// The loss's terms by name, each the mean per sample, in [`ModelConfig::unit`].
+///
+/// [`ModelConfig::unit`]: super::ModelConfig::unit
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Losses(pub BTreeMap<String, f64>);
@@ -18,14 +22,20 @@ impl Losses {
 
 impl std::fmt::Display for Losses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.2}", self.total())?;
+        let decimals = decimals(self.total());
+        write!(f, "{:.decimals$}", self.total())?;
         let terms: Vec<String> =
-            self.0.iter().map(|(name, value)| format!("{name} {value:.2}")).collect();
+            self.0.iter().map(|(name, value)| format!("{name} {value:.decimals$}")).collect();
         if terms.len() > 1 {
             write!(f, " ({})", terms.join(", "))?;
         }
         Ok(())
     }
+}
+
+/// Decimals that a loss is shown with: enough for about four digits.
+pub(crate) fn decimals(loss: f64) -> usize {
+    if loss.abs() < 10.0 { 4 } else { 2 }
 }
 
 /// How long an epoch took.
@@ -52,6 +62,9 @@ pub struct EpochRecord {
     pub train: Losses,
     /// Mean loss on the test set after it.
     pub test: Losses,
+    /// Which classes were told on the test set, if the model tells classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
     /// How long it took: the only part that differs between equal runs.
     pub timing: Timing,
 }

@@ -259,6 +259,7 @@ impl Run<'_> {
             steps: train.steps,
             train: train.losses,
             test: test.losses,
+            confusion: test.confusion,
             timing: Timing { train_seconds, wait_seconds, test_seconds },
         })
     }
@@ -270,7 +271,8 @@ impl Run<'_> {
         learner: &dyn Learner,
         history: &[EpochRecord],
     ) -> Result<Vec<String>, RunError> {
-        let mut files = BTreeMap::from([("loss.png".to_owned(), plot(history)?)]);
+        let mut files =
+            BTreeMap::from([("loss.png".to_owned(), plot(history, self.config.model.unit())?)]);
         let mut rng = stream(PICTURE_SEED, Purpose::Pictures, &[]);
         if let Some(pictures) = learner.pictures(GRID_SIDE * GRID_SIDE, &mut rng)? {
             let png = grid(&pictures)?;
@@ -296,11 +298,11 @@ impl Run<'_> {
     }
 }
 
-fn plot(history: &[EpochRecord]) -> Result<Vec<u8>, PictureError> {
+fn plot(history: &[EpochRecord], unit: &str) -> Result<Vec<u8>, PictureError> {
     let curve = |name, losses: fn(&EpochRecord) -> &Losses| Curve {
         name,
         values: history.iter().map(|record| losses(record).total()).collect(),
     };
     let curves = [curve("train", |record| &record.train), curve("test", |record| &record.test)];
-    loss_plot("Loss per image", "nats", &curves)
+    loss_plot("Loss per image", unit, &curves)
 }

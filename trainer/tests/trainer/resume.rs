@@ -1,37 +1,67 @@
 //! A run that was cut off ends with the same numbers as one that wasn't.
 
 use crate::support::{dataset, memory, read, runtime, train};
-use coffer_train::train::{Losses, Outcome, Resume, RunError};
+use coffer_train::checkpoint::{CheckpointId, Checkpoints};
+use coffer_train::metrics::Confusion;
+use coffer_train::model::classifier::ClassifierConfig;
+use coffer_train::model::vae::VaeConfig;
+use coffer_train::store::Place;
+use coffer_train::train::{EpochRecord, Losses, ModelConfig, Outcome, Resume, RunError};
 
-const PARTS: [&str; 2] = ["model.safetensors", "optimizer.safetensors"];
+type Scored = (Losses, Losses, Option<Confusion>);
 
-fn curve(outcome: &Outcome) -> Vec<(Losses, Losses)> {
-    outcome.history.iter().map(|record| (record.train.clone(), record.test.clone())).collect()
+fn curve(outcome: &Outcome) -> Vec<Scored> {
+    let of = |record: &EpochRecord| (record.train.clone(), record.test.clone(), record.confusion);
+    outcome.history.iter().map(of).collect()
 }
 
-#[test]
-fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
+/// Trains `model` for four epochs, and again with a break after two; compares everything.
+fn resumed_equals_uninterrupted(model: ModelConfig) {
     let runtime = runtime();
     let dataset = dataset(&runtime, &memory());
     let (whole, cut) = (memory(), memory());
-    let (uninterrupted, _) = train(&runtime, &dataset, &whole, 4, |_| ()).unwrap();
-    let (before, _) = train(&runtime, &dataset, &cut, 2, |_| ()).unwrap();
+    let train = |place: &Place, epochs, resume| {
+        train(&runtime, &dataset, place, epochs, |run| {
+            run.config.model = model;
+            run.config.decay = 0.9;
+            run.resume = resume;
+        })
+        .unwrap()
+    };
+    let (uninterrupted, _) = train(&whole, 4, Resume::Refuse);
+    let (before, _) = train(&cut, 2, Resume::Auto);
     // A new learner, whose parameters have other ids and other weights than the first's.
-    let (resumed, warnings) =
-        train(&runtime, &dataset, &cut, 4, |run| run.resume = Resume::Require).unwrap();
+    let (resumed, warnings) = train(&cut, 4, Resume::Require);
 
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(curve(&before), curve(&uninterrupted)[..2]);
     assert_eq!(curve(&resumed), curve(&uninterrupted));
-    for part in PARTS {
-        let name = format!("checkpoints/epoch-0004/{part}");
-        let (one, other) = (read(&runtime, &whole, &name), read(&runtime, &cut, &name));
-        assert!(one == other, "{part} differs");
+    let parts = |place: &Place| {
+        let found = runtime.block_on(Checkpoints::new(place).load(CheckpointId(4))).unwrap();
+        found.parts
+    };
+    let (one, other) = (parts(&whole), parts(&cut));
+    assert!(one.keys().eq(other.keys()));
+    for (name, content) in &one {
+        assert!(other[name] == content, "{name} differs");
     }
-    let grid = "plots/grid.png";
-    assert!(read(&runtime, &whole, grid) == read(&runtime, &cut, grid));
+    for picture in &uninterrupted.pictures {
+        let name = picture.strip_prefix("memory://test/").unwrap();
+        assert!(read(&runtime, &whole, name) == read(&runtime, &cut, name), "{name} differs");
+    }
     let losses: Vec<f64> = uninterrupted.history.iter().map(|r| r.test.total()).collect();
-    assert!(losses.windows(2).all(|pair| pair[1] < pair[0]), "it learns: {losses:?}");
+    assert!(losses[3] < losses[0], "it learns: {losses:?}");
+}
+
+#[test]
+fn an_autoencoder_resumes_bit_for_bit() {
+    resumed_equals_uninterrupted(ModelConfig::Vae(VaeConfig { hidden: 16, latent: 3 }));
+}
+
+#[test]
+fn a_classifier_resumes_bit_for_bit() {
+    let model = ClassifierConfig { channels: 3, hidden: 8 };
+    resumed_equals_uninterrupted(ModelConfig::Classifier(model));
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub(crate) fn train(
         seed: 5,
         batch: count(16),
         learning_rate: 1e-3,
+        decay: 1.0,
         window: count(70),
         dataset: dataset.index().version,
     };

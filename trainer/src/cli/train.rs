@@ -1,43 +1,73 @@
-//! `coffer-train vae`.
+//! `coffer-train vae`, `classifier`: runs of the models.
 
 use anyhow::Context;
 use coffer_train::dataset::Split;
+use coffer_train::metrics::Scores;
+use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::model::vae::VaeConfig;
+use coffer_train::report::score_table;
 use coffer_train::store::{Address, Place};
 use coffer_train::stream::{Dataset, StreamError};
 use coffer_train::train::{EpochRecord, Event, ModelConfig, Outcome, Resume, Run, TrainConfig};
 use serde::Serialize;
 
 use super::Session;
-use super::args::Vae;
+use super::args::{Classifier, RunArgs, Vae};
+use super::defaults::{self, Defaults};
 use super::pack::{create, pack_into};
+
+/// An epoch as it is reported: what is remembered of it, and what follows from that.
+#[derive(Serialize)]
+struct Reported<'a> {
+    #[serde(flatten)]
+    record: &'a EpochRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<Scores>,
+}
 
 #[derive(Serialize)]
 struct Finished<'a> {
     run: &'a str,
     checkpoint: String,
     test_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_accuracy: Option<f64>,
     pictures: &'a [String],
 }
 
-pub(super) fn run(session: &Session, args: &Vae) -> anyhow::Result<()> {
+pub(super) fn vae(session: &Session, args: &Vae) -> anyhow::Result<()> {
+    let vae = VaeConfig { hidden: args.hidden.get(), latent: args.latent.get() };
+    run(session, &args.run, ModelConfig::Vae(vae), defaults::VAE)
+}
+
+pub(super) fn classifier(session: &Session, args: &Classifier) -> anyhow::Result<()> {
+    let classifier = ClassifierConfig { channels: args.channels.get(), hidden: args.hidden.get() };
+    run(session, &args.run, ModelConfig::Classifier(classifier), defaults::CLASSIFIER)
+}
+
+fn run(
+    session: &Session,
+    args: &RunArgs,
+    model: ModelConfig,
+    defaults: Defaults,
+) -> anyhow::Result<()> {
     let within = |own: &Option<Address>, name: &str| {
         own.clone().or_else(|| Some(args.store.as_ref()?.child(name)))
     };
     let data = within(&args.data, "mnist").context("--data or --store is missing")?;
-    let place = within(&args.run, "vae").context("--run or --store is missing")?;
+    let place = within(&args.run, model.name()).context("--run or --store is missing")?;
     let dataset = dataset(session, args, &data)?;
     let index = dataset.index();
     if index.source != "mnist" {
         session.output.note(&format!("the dataset is {}, not MNIST", index.source));
     }
     let samples = index.samples(Split::Train);
-    let vae = VaeConfig { hidden: args.hidden.get(), latent: args.latent.get() };
     let config = TrainConfig {
-        model: ModelConfig::Vae(vae),
+        model,
         seed: args.seed,
-        batch: args.batch,
-        learning_rate: args.learning_rate,
+        batch: args.batch.unwrap_or(defaults.batch),
+        learning_rate: args.learning_rate.unwrap_or(defaults.learning_rate),
+        decay: args.decay.unwrap_or(defaults.decay),
         window: args.window,
         dataset: index.version,
     };
@@ -46,7 +76,7 @@ pub(super) fn run(session: &Session, args: &Vae) -> anyhow::Result<()> {
         place: create(session, &place)?,
         dataset,
         config,
-        epochs: args.epochs,
+        epochs: args.epochs.unwrap_or(defaults.epochs),
         prefetch: args.prefetch,
         device: args.device,
         resume: match (args.resume, args.fresh) {
@@ -57,12 +87,12 @@ pub(super) fn run(session: &Session, args: &Vae) -> anyhow::Result<()> {
         out: args.out.clone(),
     };
     let outcome = carry_out(session, &run, samples)?;
-    finish(session, &run.place, &outcome);
+    finish(session, &run.place, model, &outcome);
     Ok(())
 }
 
 /// Opens the dataset, and packs it first if it isn't there and that is wanted.
-fn dataset(session: &Session, args: &Vae, address: &Address) -> anyhow::Result<Dataset> {
+fn dataset(session: &Session, args: &RunArgs, address: &Address) -> anyhow::Result<Dataset> {
     let place = if args.pack {
         create(session, address)?
     } else {
@@ -87,19 +117,20 @@ fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result
         Event::Progress { epoch, samples: done, loss } => {
             let bar =
                 bar.get_or_insert_with(|| output.progress(&format!("epoch {epoch}"), samples));
-            bar.at(done, format!("loss {loss:.2}"));
+            bar.at(done, format!("loss {loss:.4}"));
         }
         Event::Epoch(record) => {
             bar = None;
-            output.result(&line(record), record);
+            let scores = record.confusion.map(|confusion| confusion.scores());
+            output.result(&text(record), &Reported { record, scores });
         }
     });
     Ok(outcome?)
 }
 
-fn line(record: &EpochRecord) -> String {
+fn text(record: &EpochRecord) -> String {
     let timing = record.timing;
-    format!(
+    let mut text = format!(
         "epoch {:>3}  train {}  test {}  {:.1} s, {:.0} steps/s, {:.1} % waiting for data",
         record.epoch,
         record.train,
@@ -107,20 +138,31 @@ fn line(record: &EpochRecord) -> String {
         timing.train_seconds + timing.test_seconds,
         record.steps as f64 / timing.train_seconds.max(f64::MIN_POSITIVE),
         100.0 * timing.wait_seconds / timing.train_seconds.max(f64::MIN_POSITIVE),
-    )
+    );
+    if let Some(confusion) = &record.confusion {
+        text.push('\n');
+        text.push_str(&score_table(confusion));
+    }
+    text
 }
 
-fn finish(session: &Session, place: &Place, outcome: &Outcome) {
-    let test_loss = outcome.history.last().map(|record| record.test.total());
+fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcome) {
+    let last = outcome.history.last();
+    let test_loss = last.map(|record| record.test.total());
+    let confusion = last.and_then(|record| record.confusion);
     let finished = Finished {
         run: place.address(),
         checkpoint: outcome.checkpoint.to_string(),
         test_loss,
+        test_accuracy: confusion.map(|confusion| confusion.scores().accuracy),
         pictures: &outcome.pictures,
     };
-    let loss = test_loss.map_or("none".to_owned(), |loss| format!("{loss:.2} nats per image"));
+    let loss = last
+        .map_or("none".to_owned(), |record| format!("{} {} per image", record.test, model.unit()));
+    let accuracy =
+        finished.test_accuracy.map_or(String::new(), |share| format!(", accuracy {share:.4}"));
     let text = format!(
-        "{} at {}: test loss {loss} (one latent draw per image)\npictures: {}",
+        "{} at {}: test loss {loss}{accuracy}\npictures: {}",
         outcome.checkpoint,
         place.address(),
         outcome.pictures.join(" ")

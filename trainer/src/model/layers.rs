@@ -1,0 +1,50 @@
+//! Layers whose initial weights are drawn on the host, so that they are the same on any device.
+//!
+//! Weights and biases are uniform within `1 / sqrt(inputs)` of zero, where `inputs` is how many
+//! numbers make one output: PyTorch's default, which keeps activations at the same scale.
+
+use burn::module::Param;
+use burn::nn::conv::Conv2d;
+use burn::nn::{Linear, PaddingConfig2d};
+use burn::tensor::{Device, TensorData};
+use rand_chacha::ChaCha8Rng;
+
+use crate::seeded::uniform;
+
+/// A dense layer.
+pub(super) fn linear(
+    inputs: usize,
+    outputs: usize,
+    rng: &mut ChaCha8Rng,
+    device: &Device,
+) -> Linear {
+    let weight = TensorData::new(draw(inputs, inputs * outputs, rng), [inputs, outputs]);
+    let bias = TensorData::new(draw(inputs, outputs, rng), [outputs]);
+    Linear { weight: Param::from_data(weight, device), bias: Some(Param::from_data(bias, device)) }
+}
+
+/// A convolution by `side` x `side` kernels, without padding.
+pub(super) fn convolution(
+    [from, to]: [usize; 2],
+    side: usize,
+    rng: &mut ChaCha8Rng,
+    device: &Device,
+) -> Conv2d {
+    let inputs = from * side * side;
+    let weight = TensorData::new(draw(inputs, inputs * to, rng), [to, from, side, side]);
+    let bias = TensorData::new(draw(inputs, to, rng), [to]);
+    Conv2d {
+        weight: Param::from_data(weight, device),
+        bias: Some(Param::from_data(bias, device)),
+        stride: [1, 1],
+        kernel_size: [side, side],
+        dilation: [1, 1],
+        groups: 1,
+        padding: PaddingConfig2d::Valid,
+    }
+}
+
+fn draw(inputs: usize, count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let bound = 1.0 / (inputs as f32).sqrt();
+    (0..count).map(|_| bound * (2.0 * uniform(rng) - 1.0)).collect()
+}
