@@ -16,9 +16,11 @@ pub enum Purpose {
     ShardOrder,
     /// Order of the samples of a window.
     SampleOrder,
+    /// Which samples are held out for validation.
+    Holdout,
     /// Noise of a training step.
     TrainNoise,
-    /// Noise of the evaluation on the test set.
+    /// Noise of the evaluation on samples that aren't learned from.
     TestNoise,
     /// Latent points from which pictures are generated.
     Pictures,
@@ -32,6 +34,7 @@ impl Purpose {
             Self::Weights => b"weights",
             Self::ShardOrder => b"shard-order",
             Self::SampleOrder => b"sample-order",
+            Self::Holdout => b"holdout",
             Self::TrainNoise => b"train-noise",
             Self::TestNoise => b"test-noise",
             Self::Pictures => b"pictures",

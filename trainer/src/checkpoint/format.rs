@@ -68,6 +68,9 @@ pub struct State {
     pub config: TrainConfig,
     /// All epochs so far.
     pub history: Vec<EpochRecord>,
+    /// The checkpoint with the least validation loss so far, if samples are held out for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<CheckpointId>,
 }
 
 /// The newest checkpoint: `latest`.

@@ -117,6 +117,15 @@ pub(crate) struct RunArgs {
     /// What the step size is multiplied by from each epoch to the next
     #[arg(long, value_name = "FACTOR", value_parser = positive)]
     pub(crate) decay: Option<f64>,
+    /// Share of the training samples that is held out, to validate by
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    pub(crate) validation: f64,
+    /// End after so many epochs in which the validation loss didn't improve
+    #[arg(long, value_name = "EPOCHS", requires = "validation")]
+    pub(crate) patience: Option<NonZeroUsize>,
+    /// By how much it must fall to count as improved
+    #[arg(long, value_name = "LOSS", default_value = "0", requires = "patience")]
+    pub(crate) improvement: f64,
     /// Seed of initial weights, order of samples, and noise
     #[arg(long, default_value = "1")]
     pub(crate) seed: u64,
@@ -189,5 +198,14 @@ fn positive(text: &str) -> Result<f64, String> {
         Ok(number)
     } else {
         Err("wanted a number above zero".to_owned())
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if (0.0..=0.5).contains(&number) {
+        Ok(number)
+    } else {
+        Err("wanted a share from 0 to 0.5".to_owned())
     }
 }

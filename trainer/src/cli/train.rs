@@ -8,7 +8,9 @@ use coffer_train::model::vae::VaeConfig;
 use coffer_train::report::score_table;
 use coffer_train::store::{Address, Place};
 use coffer_train::stream::{Dataset, StreamError};
-use coffer_train::train::{EpochRecord, Event, ModelConfig, Outcome, Resume, Run, TrainConfig};
+use coffer_train::train::{
+    EpochRecord, Event, ModelConfig, Outcome, Patience, Resume, Run, TrainConfig,
+};
 use serde::Serialize;
 
 use super::Session;
@@ -29,6 +31,8 @@ struct Reported<'a> {
 struct Finished<'a> {
     run: &'a str,
     checkpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    best: Option<String>,
     test_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     test_accuracy: Option<f64>,
@@ -61,7 +65,6 @@ fn run(
     if index.source != "mnist" {
         session.output.note(&format!("the dataset is {}, not MNIST", index.source));
     }
-    let samples = index.samples(Split::Train);
     let config = TrainConfig {
         model,
         seed: args.seed,
@@ -69,14 +72,17 @@ fn run(
         learning_rate: args.learning_rate.unwrap_or(defaults.learning_rate),
         decay: args.decay.unwrap_or(defaults.decay),
         window: args.window,
+        validation: args.validation,
         dataset: index.version,
     };
+    let samples = config.learned().samples(dataset.shards(Split::Train));
     let run = Run {
         runtime: &session.runtime,
         place: create(session, &place)?,
         dataset,
         config,
         epochs: args.epochs.unwrap_or(defaults.epochs),
+        patience: args.patience.map(|epochs| Patience { epochs, improvement: args.improvement }),
         prefetch: args.prefetch,
         device: args.device,
         resume: match (args.resume, args.fresh) {
@@ -124,14 +130,18 @@ fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result
             let scores = record.confusion.map(|confusion| confusion.scores());
             output.result(&text(record), &Reported { record, scores });
         }
+        Event::Converged => output.note("converged: the validation loss no longer falls"),
     });
     Ok(outcome?)
 }
 
 fn text(record: &EpochRecord) -> String {
     let timing = record.timing;
+    let validation = record.validation.as_ref();
+    let validation = validation.map_or(String::new(), |losses| format!("  validation {losses}"));
     let mut text = format!(
-        "epoch {:>3}  train {}  test {}  {:.1} s, {:.0} steps/s, {:.1} % waiting for data",
+        "epoch {:>3}  train {}{validation}  test {}  {:.1} s, {:.0} steps/s, \
+         {:.1} % waiting for data",
         record.epoch,
         record.train,
         record.test,
@@ -153,6 +163,7 @@ fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcom
     let finished = Finished {
         run: place.address(),
         checkpoint: outcome.checkpoint.to_string(),
+        best: outcome.best.map(|id| id.to_string()),
         test_loss,
         test_accuracy: confusion.map(|confusion| confusion.scores().accuracy),
         pictures: &outcome.pictures,
@@ -161,8 +172,10 @@ fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcom
         .map_or("none".to_owned(), |record| format!("{} {} per image", record.test, model.unit()));
     let accuracy =
         finished.test_accuracy.map_or(String::new(), |share| format!(", accuracy {share:.4}"));
+    let best = finished.best.as_ref();
+    let best = best.map_or(String::new(), |id| format!("\nleast validation loss: {id}"));
     let text = format!(
-        "{} at {}: test loss {loss}{accuracy}\npictures: {}",
+        "{} at {}: test loss {loss}{accuracy}{best}\npictures: {}",
         outcome.checkpoint,
         place.address(),
         outcome.pictures.join(" ")

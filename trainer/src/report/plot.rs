@@ -115,7 +115,7 @@ fn legend(canvas: &mut Canvas, curves: &[Curve<'_>]) {
             let decimals = decimals(*value);
             format!("{value:.decimals$}")
         });
-        let text = format!("{:<6}{last:>8}", curve.name);
+        let text = format!("{:<10}{last:>8}", curve.name);
         let (width, height) = TextSize::Normal.measure(&text);
         let x = WIDTH as f32 - MARGINS.1 - width - 10.0;
         let y = MARGINS.2 + 10.0 + place as f32 * (height + 6.0);

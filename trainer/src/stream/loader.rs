@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::plan::{Cursor, Order, Window, windows};
+use super::subset::Subset;
 use super::{Dataset, StreamError};
 use crate::dataset::shard::Decoded;
 use crate::dataset::{PIXELS, Split};
@@ -22,6 +23,8 @@ const READY_BATCHES: usize = 32;
 pub struct LoaderConfig {
     /// Split to read.
     pub split: Split,
+    /// Which of its samples.
+    pub subset: Subset,
     /// Order of the samples.
     pub order: Order,
     /// Samples per batch; the last batch of an epoch may be smaller.
@@ -112,16 +115,24 @@ async fn deliver(
     let mut cutter = Cutter { batch: config.batch, open: None };
     for (window, used) in to_visit(dataset, config, from, until) {
         let mut samples = Decoded::default();
-        for _ in &window.shards {
+        let mut wanted = Vec::with_capacity(window.samples);
+        for number in &window.shards {
             let shard = shards.next().await.unwrap_or(Err(StreamError::Stopped)).map_err(Some)?;
             samples.pixels.extend_from_slice(&shard.pixels);
             samples.labels.extend_from_slice(&shard.labels);
+            wanted.extend(config.subset.picks(*number, shard.labels.len()));
         }
-        let order = window.permutation(config.order);
-        for (place, sample) in order.iter().enumerate().skip(used.end - used.start) {
+        let order = window.permutation(config.order).into_iter().enumerate();
+        let picked: Vec<(usize, usize)> =
+            order.filter(|(_, sample)| wanted.get(*sample) == Some(&true)).collect();
+        let end = picked.len();
+        for (number, (place, sample)) in picked.into_iter().enumerate() {
+            if place < used.len() {
+                continue;
+            }
             let start = Cursor { epoch: window.epoch, sample: used.start + place };
-            let last = window.last && place + 1 == order.len();
-            if let Some(batch) = cutter.push(start, &samples, *sample, last) {
+            let last = window.last && number + 1 == end;
+            if let Some(batch) = cutter.push(start, &samples, sample, last) {
                 sender.send(Ok(batch)).await.map_err(|_| None)?;
             }
         }
@@ -130,7 +141,8 @@ async fn deliver(
 }
 
 /// The windows from `from` on, each with a range: it starts at the window's first sample within
-/// its epoch, and its length is the number of the window's samples that have been used.
+/// its epoch, and its length is the number of the window's samples that have been used or passed
+/// over. Windows without a sample that is wanted are left out.
 fn to_visit(
     dataset: &Dataset,
     config: LoaderConfig,
@@ -140,15 +152,24 @@ fn to_visit(
     let shards = dataset.shards(config.split).to_vec();
     (from.epoch..until).flat_map(move |epoch| {
         let done = if epoch == from.epoch { from.sample } else { 0 };
-        windows(&shards, config.order, epoch)
+        let mut end = 0;
+        let mut found: Vec<(Window, Range<usize>)> = windows(&shards, config.order, epoch)
             .into_iter()
-            .scan(0, move |start, window| {
-                let first = *start;
-                *start += window.samples;
-                let used = done.clamp(first, *start);
-                Some((window, first..used))
+            .map(|window| {
+                let first = end;
+                end += window.samples;
+                let used = done.clamp(first, end);
+                (window, first..used)
             })
-            .filter(|(window, used)| used.len() < window.samples)
+            .filter(|(window, _)| {
+                let entries = window.shards.iter().filter_map(|shard| shards.get(*shard));
+                config.subset.samples(entries) > 0
+            })
+            .collect();
+        if let Some((window, _)) = found.last_mut() {
+            window.last = true;
+        }
+        found.into_iter().filter(|(window, used)| used.len() < window.samples)
     })
 }
 

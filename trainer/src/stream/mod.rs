@@ -7,10 +7,12 @@
 mod fetch;
 mod loader;
 mod plan;
+mod subset;
 
 pub use fetch::Dataset;
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use plan::{Cursor, Order, Window, windows};
+pub use subset::{Holdout, Subset};
 
 use crate::dataset::index::{Digest, IndexError};
 use crate::dataset::shard::ShardError;

@@ -18,7 +18,7 @@ use crate::seeded::{Purpose, shuffle, stream};
 pub struct Cursor {
     /// The epoch, counted from 0.
     pub epoch: u64,
-    /// Samples of this epoch that have been used.
+    /// Samples of this epoch, in its order, that have been used or passed over.
     pub sample: usize,
 }
 

@@ -9,6 +9,7 @@ use crate::dataset::index::Digest;
 use crate::model::classifier::{Classifier, ClassifierConfig};
 use crate::model::vae::{Vae, VaeConfig};
 use crate::model::{Descent, Learner, Rate};
+use crate::stream::{Holdout, Subset};
 
 /// Which model, and how large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,9 @@ pub struct TrainConfig {
     pub decay: f64,
     /// Samples that are shuffled together.
     pub window: NonZeroUsize,
+    /// Share of the training samples that is held out for validation.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub validation: f64,
     /// Version of the dataset.
     pub dataset: Digest,
 }
@@ -67,7 +71,23 @@ fn is_constant(decay: &f64) -> bool {
     *decay == constant()
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
+}
+
 impl TrainConfig {
+    /// The samples held out for validation, if any are.
+    pub fn holdout(&self) -> Option<Holdout> {
+        let Self { seed, validation: share, .. } = *self;
+        (share > 0.0).then_some(Holdout { seed, share })
+    }
+
+    /// The samples of the training split that are learned from.
+    pub fn learned(&self) -> Subset {
+        self.holdout().map_or(Subset::All, Subset::Kept)
+    }
+
     /// A learner with the initial weights of this configuration.
     pub fn learner(&self, device: Device) -> Box<dyn Learner> {
         let rate = Rate { first: self.learning_rate, decay: self.decay };
@@ -93,7 +113,7 @@ impl TrainConfig {
             .collect()
     }
 
-    fn described(&self) -> [(&'static str, String); 7] {
+    fn described(&self) -> [(&'static str, String); 8] {
         [
             ("model", format!("{:?}", self.model)),
             ("seed", self.seed.to_string()),
@@ -101,6 +121,7 @@ impl TrainConfig {
             ("learning rate", self.learning_rate.to_string()),
             ("decay", self.decay.to_string()),
             ("window", self.window.to_string()),
+            ("validation", self.validation.to_string()),
             ("dataset", self.dataset.to_string()),
         ]
     }

@@ -2,11 +2,13 @@
 
 mod config;
 mod epoch;
+mod patience;
 mod record;
 mod run;
 
 pub use config::{ModelConfig, TrainConfig};
 pub use epoch::PassError;
+pub use patience::Patience;
 pub(crate) use record::decimals;
 pub use record::{EpochRecord, Losses, Timing};
 pub use run::{Event, Outcome, Resume, Run, RunError};

@@ -46,7 +46,7 @@ pub struct Timing {
     pub train_seconds: f64,
     /// Seconds of these that training waited for data.
     pub wait_seconds: f64,
-    /// Seconds of evaluation on the test set.
+    /// Seconds of evaluation on the samples held out and the test set.
     pub test_seconds: f64,
 }
 
@@ -60,6 +60,9 @@ pub struct EpochRecord {
     pub steps: u64,
     /// Mean loss during the epoch, while the weights changed.
     pub train: Losses,
+    /// Mean loss on the samples held out for validation after it, if any are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Losses>,
     /// Mean loss on the test set after it.
     pub test: Losses,
     /// Which classes were told on the test set, if the model tells classes.

@@ -9,16 +9,18 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 use super::config::TrainConfig;
-use super::epoch::{Mode, PassError, pass};
+use super::epoch::{Mode, Pass, PassError, pass};
+use super::patience::{Patience, best};
 use super::record::{EpochRecord, Losses, Timing};
 use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointId, Checkpoints, State};
 use crate::dataset::Split;
+use crate::dataset::index::Digest;
 use crate::dataset::picture::PictureError;
 use crate::model::{DeviceChoice, DeviceError, Learner, LearnerError};
 use crate::report::{Curve, GRID_SIDE, grid, loss_plot};
 use crate::seeded::{Purpose, stream};
 use crate::store::{Place, StoreError};
-use crate::stream::{Cursor, Dataset, Loader, LoaderConfig, Order, StreamError};
+use crate::stream::{Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, StreamError, Subset};
 
 /// Samples per batch of the evaluation; has no effect on what is learned.
 const TEST_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(499);
@@ -49,6 +51,8 @@ pub struct Run<'a> {
     pub config: TrainConfig,
     /// Epochs in all, those of former attempts included.
     pub epochs: u64,
+    /// When to end before that, if at all.
+    pub patience: Option<Patience>,
     /// Shards that are fetched ahead.
     pub prefetch: NonZeroUsize,
     /// Where tensors are computed.
@@ -80,6 +84,19 @@ pub enum Event<'a> {
     },
     /// An epoch is done, and its checkpoint is safe.
     Epoch(&'a EpochRecord),
+    /// The run ends before its last epoch: the validation loss no longer falls.
+    Converged,
+}
+
+/// A part of the data.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// What is learned from.
+    Learned,
+    /// What is held out for validation.
+    Held(Holdout),
+    /// The test set.
+    Test,
 }
 
 /// What a run gave.
@@ -87,6 +104,8 @@ pub enum Event<'a> {
 pub struct Outcome {
     /// The last checkpoint.
     pub checkpoint: CheckpointId,
+    /// The one with the least validation loss, if samples are held out.
+    pub best: Option<CheckpointId>,
     /// All epochs, those of former attempts included.
     pub history: Vec<EpochRecord>,
     /// Full addresses of the pictures: loss plot and, for models that make pictures, the grid.
@@ -137,6 +156,17 @@ pub enum RunError {
         /// What differs.
         differences: Vec<String>,
     },
+    /// The share held out for validation comes to no sample.
+    #[error(
+        "of the training samples of dataset {dataset}, {share} for validation is not a single one: hold \
+         out more, or pack larger shards"
+    )]
+    NothingHeldOut {
+        /// Version of the dataset.
+        dataset: Digest,
+        /// The share.
+        share: f64,
+    },
     /// A new run was wanted where there is one.
     #[error(
         "there is a run at {place} already, up to {newest}: choose another place, or delete it"
@@ -169,16 +199,22 @@ impl Run<'_> {
     /// # Errors
     /// See [`RunError`]. What was checkpointed before the error stays usable.
     pub fn carry_out(&self, on: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, RunError> {
+        self.check_holdout()?;
         let mut learner = self.config.learner(self.device.open()?);
         let mut checkpoints = Checkpoints::new(&self.place);
         let mut state = self.begin(learner.as_mut(), &mut checkpoints, on)?;
-        let mut loader = self.loader(Split::Train, state.cursor, self.epochs);
+        let mut loader = self.loader(Part::Learned, state.cursor, self.epochs);
         let mut pictures = Vec::new();
         while state.cursor.epoch < self.epochs {
+            if self.patience.is_some_and(|patience| patience.is_over(&state.history)) {
+                on(Event::Converged);
+                break;
+            }
             let record = self.epoch(learner.as_mut(), &mut loader, state.cursor.epoch, on)?;
             state.step += record.steps;
             state.cursor = Cursor { epoch: record.epoch, sample: 0 };
             state.history.push(record);
+            state.best = best(&state.history).map(CheckpointId);
             let parts = learner.save()?.into_iter();
             let parts = parts.map(|(name, content)| (name.to_owned(), Bytes::from(content)));
             let checkpoint = Checkpoint { state: state.clone(), parts: parts.collect() };
@@ -192,7 +228,18 @@ impl Run<'_> {
             pictures = self.report(learner.as_ref(), &state.history)?;
         }
         let checkpoint = CheckpointId(state.cursor.epoch);
-        Ok(Outcome { checkpoint, history: state.history, pictures })
+        Ok(Outcome { checkpoint, best: state.best, history: state.history, pictures })
+    }
+
+    fn check_holdout(&self) -> Result<(), RunError> {
+        let shards = self.dataset.shards(Split::Train);
+        match self.config.holdout() {
+            Some(holdout) if Subset::Held(holdout).samples(shards) == 0 => {
+                let (dataset, share) = (self.config.dataset, holdout.share);
+                Err(RunError::NothingHeldOut { dataset, share })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The state to go on from; the learner is made to match it.
@@ -208,7 +255,7 @@ impl Run<'_> {
                 return Err(RunError::NothingToResume(place()));
             }
             let (config, history) = (self.config.clone(), Vec::new());
-            return Ok(State { step: 0, cursor: Cursor::default(), config, history });
+            return Ok(State { step: 0, cursor: Cursor::default(), config, history, best: None });
         };
         if self.resume == Resume::Refuse {
             return Err(RunError::Exists { place: place(), newest: found.id });
@@ -223,16 +270,25 @@ impl Run<'_> {
         Ok(found.checkpoint.state)
     }
 
-    fn loader(&self, split: Split, from: Cursor, until: u64) -> Loader {
-        let (order, batch) = match split {
-            Split::Train => {
-                let TrainConfig { seed, window, .. } = self.config;
-                (Order::Shuffled { seed, window }, self.config.batch)
-            }
-            Split::Test => (Order::Sequential, TEST_BATCH),
+    fn loader(&self, part: Part, from: Cursor, until: u64) -> Loader {
+        let TrainConfig { seed, window, batch, .. } = self.config;
+        let (split, subset) = match part {
+            Part::Learned => (Split::Train, self.config.learned()),
+            Part::Held(holdout) => (Split::Train, Subset::Held(holdout)),
+            Part::Test => (Split::Test, Subset::All),
         };
-        let config = LoaderConfig { split, order, batch, prefetch: self.prefetch };
+        let (order, batch) = match part {
+            Part::Learned => (Order::Shuffled { seed, window }, batch),
+            Part::Held(_) | Part::Test => (Order::Sequential, TEST_BATCH),
+        };
+        let config = LoaderConfig { split, subset, order, batch, prefetch: self.prefetch };
         Loader::start(self.runtime.handle(), &self.dataset, config, from, until)
+    }
+
+    /// Judges the learner by one part of the data.
+    fn judge(&self, learner: &dyn Learner, part: Part) -> Result<Pass, PassError> {
+        let mut loader = self.loader(part, Cursor::default(), 1);
+        pass(Mode::Judge(learner), &mut loader, self.config.seed, &mut |_, _| ())
     }
 
     fn epoch(
@@ -251,13 +307,15 @@ impl Run<'_> {
         let train_seconds = start.elapsed().as_secs_f64();
         let wait_seconds = loader.take_waited().as_secs_f64();
         let start = Instant::now();
-        let mut loader = self.loader(Split::Test, Cursor::default(), 1);
-        let test = pass(Mode::Judge(learner), &mut loader, seed, &mut |_, _| ())?;
+        let holdout = self.config.holdout();
+        let held = holdout.map(|holdout| self.judge(learner, Part::Held(holdout))).transpose()?;
+        let test = self.judge(learner, Part::Test)?;
         let test_seconds = start.elapsed().as_secs_f64();
         Ok(EpochRecord {
             epoch: epoch + 1,
             steps: train.steps,
             train: train.losses,
+            validation: held.map(|pass| pass.losses),
             test: test.losses,
             confusion: test.confusion,
             timing: Timing { train_seconds, wait_seconds, test_seconds },
@@ -299,10 +357,15 @@ impl Run<'_> {
 }
 
 fn plot(history: &[EpochRecord], unit: &str) -> Result<Vec<u8>, PictureError> {
-    let curve = |name, losses: fn(&EpochRecord) -> &Losses| Curve {
+    let curve = |name, losses: fn(&EpochRecord) -> Option<&Losses>| Curve {
         name,
-        values: history.iter().map(|record| losses(record).total()).collect(),
+        values: history.iter().filter_map(losses).map(Losses::total).collect(),
     };
-    let curves = [curve("train", |record| &record.train), curve("test", |record| &record.test)];
+    let mut curves = vec![
+        curve("train", |record| Some(&record.train)),
+        curve("validation", |record| record.validation.as_ref()),
+        curve("test", |record| Some(&record.test)),
+    ];
+    curves.retain(|curve| !curve.values.is_empty());
     loss_plot("Loss per image", unit, &curves)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod checkpoints;
+mod convergence;
 mod resume;
 mod shards;
 mod streaming;

@@ -2,11 +2,19 @@
 
 use crate::support::{TRAIN, count, damage, dataset, delete, memory, runtime, train};
 use coffer_train::dataset::{PIXELS, Split};
-use coffer_train::stream::{Batch, Cursor, Dataset, Loader, LoaderConfig, Order, StreamError};
+use coffer_train::stream::{
+    Batch, Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, StreamError, Subset,
+};
 use tokio::runtime::Runtime;
 
 fn config(order: Order) -> LoaderConfig {
-    LoaderConfig { split: Split::Train, order, batch: count(16), prefetch: count(3) }
+    LoaderConfig {
+        split: Split::Train,
+        subset: Subset::All,
+        order,
+        batch: count(16),
+        prefetch: count(3),
+    }
 }
 
 fn shuffled(seed: u64) -> LoaderConfig {
@@ -60,6 +68,26 @@ fn any_batch_can_be_the_first() {
     for at in 0..all.len() {
         let rest = batches(&runtime, &dataset, shuffled(1), all[at].start, 2).unwrap();
         assert!(rest == all[at..], "from batch {at}");
+    }
+}
+
+#[test]
+fn held_out_samples_are_never_learned_from_and_any_batch_can_be_the_first() {
+    let runtime = runtime();
+    let dataset = dataset(&runtime, &memory());
+    let holdout = Holdout { seed: 1, share: 0.2 };
+    let all = |config, from| batches(&runtime, &dataset, config, from, 2).unwrap();
+    let kept = LoaderConfig { subset: Subset::Kept(holdout), ..shuffled(1) };
+    let held = LoaderConfig { subset: Subset::Held(holdout), ..config(Order::Sequential) };
+    let (kept_batches, held_batches) = (all(kept, Cursor::default()), all(held, Cursor::default()));
+    let (learned, validated) = (samples(&kept_batches), samples(&held_batches));
+    // Two epochs of 200 samples; each shard of 30 gives 6, the last one of 20 gives 4.
+    assert_eq!((learned.len(), validated.len()), (320, 80));
+    assert_eq!(validated[..40], validated[40..]);
+    assert!(!learned.iter().any(|sample| validated.contains(sample)));
+    assert_eq!(kept_batches.iter().filter(|batch| batch.last).count(), 2);
+    for at in 0..kept_batches.len() {
+        assert!(all(kept, kept_batches[at].start) == kept_batches[at..], "from batch {at}");
     }
 }
 

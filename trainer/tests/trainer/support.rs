@@ -51,6 +51,7 @@ pub(crate) fn train(
         learning_rate: 1e-3,
         decay: 1.0,
         window: count(70),
+        validation: 0.0,
         dataset: dataset.index().version,
     };
     let mut run = Run {
@@ -59,6 +60,7 @@ pub(crate) fn train(
         place: place.clone(),
         config,
         epochs,
+        patience: None,
         prefetch: count(2),
         device: DeviceChoice::Cpu,
         resume: Resume::Auto,
