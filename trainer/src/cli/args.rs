@@ -60,7 +60,13 @@ pub(crate) enum Command {
     /// Train a classifier, and tell how well it does; go on with the run that is there
     #[command(after_help = defaults::CLASSIFIER.help())]
     Classifier(Classifier),
-    /// Draw a grid of digits from a checkpoint of the autoencoder
+    /// Train a generator of digits against a discriminator; go on with the run that is there
+    #[command(after_help = defaults::GAN.help())]
+    Gan(Gan),
+    /// Fit the label by a weighted sum of the pixels: the smallest example of a model
+    #[command(after_help = defaults::LINEAR.help())]
+    Linear(Linear),
+    /// Draw a grid of digits from a checkpoint of a model that makes them
     Grid(Grid),
 }
 
@@ -171,6 +177,24 @@ pub(crate) struct Classifier {
     /// Width of the dense layer
     #[arg(long, value_name = "COUNT", default_value = "128")]
     pub(crate) hidden: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Gan {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Width of the narrower hidden layers; the other ones are twice as wide
+    #[arg(long, value_name = "COUNT", default_value = "256")]
+    pub(crate) hidden: NonZeroUsize,
+    /// Dimensions of the noise that digits are made from
+    #[arg(long, value_name = "COUNT", default_value = "64")]
+    pub(crate) latent: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Linear {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, Args)]

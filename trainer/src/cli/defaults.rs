@@ -17,6 +17,12 @@ pub(crate) const VAE: Defaults =
 /// Of the classifier.
 pub(crate) const CLASSIFIER: Defaults =
     Defaults { epochs: 6, batch: count(64), learning_rate: 1e-3, decay: 0.7 };
+/// Of the adversarial networks.
+pub(crate) const GAN: Defaults =
+    Defaults { epochs: 30, batch: count(64), learning_rate: 2e-4, decay: 1.0 };
+/// Of the linear regression.
+pub(crate) const LINEAR: Defaults =
+    Defaults { epochs: 10, batch: count(64), learning_rate: 2e-3, decay: 0.8 };
 
 impl Defaults {
     /// What `--help` says of them.

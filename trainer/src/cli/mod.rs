@@ -50,6 +50,8 @@ pub(crate) fn main() -> ExitCode {
             Command::Pack(args) => pack::run(&session, args),
             Command::Vae(args) => train::vae(&session, args),
             Command::Classifier(args) => train::classifier(&session, args),
+            Command::Gan(args) => train::gan(&session, args),
+            Command::Linear(args) => train::linear(&session, args),
             Command::Grid(args) => grid::run(&session, args),
         };
         session.runtime.block_on(session.opener.close());

@@ -1,9 +1,10 @@
-//! `coffer-train vae`, `classifier`: runs of the models.
+//! `coffer-train vae`, `classifier`, `gan`, `linear`: runs of the models.
 
 use anyhow::Context;
 use coffer_train::dataset::Split;
 use coffer_train::metrics::Scores;
 use coffer_train::model::classifier::ClassifierConfig;
+use coffer_train::model::gan::GanConfig;
 use coffer_train::model::vae::VaeConfig;
 use coffer_train::report::score_table;
 use coffer_train::store::{Address, Place};
@@ -14,7 +15,7 @@ use coffer_train::train::{
 use serde::Serialize;
 
 use super::Session;
-use super::args::{Classifier, RunArgs, Vae};
+use super::args::{Classifier, Gan, Linear, RunArgs, Vae};
 use super::defaults::{self, Defaults};
 use super::pack::{create, pack_into};
 
@@ -47,6 +48,15 @@ pub(super) fn vae(session: &Session, args: &Vae) -> anyhow::Result<()> {
 pub(super) fn classifier(session: &Session, args: &Classifier) -> anyhow::Result<()> {
     let classifier = ClassifierConfig { channels: args.channels.get(), hidden: args.hidden.get() };
     run(session, &args.run, ModelConfig::Classifier(classifier), defaults::CLASSIFIER)
+}
+
+pub(super) fn gan(session: &Session, args: &Gan) -> anyhow::Result<()> {
+    let gan = GanConfig { hidden: args.hidden.get(), latent: args.latent.get() };
+    run(session, &args.run, ModelConfig::Gan(gan), defaults::GAN)
+}
+
+pub(super) fn linear(session: &Session, args: &Linear) -> anyhow::Result<()> {
+    run(session, &args.run, ModelConfig::Linear, defaults::LINEAR)
 }
 
 fn run(

@@ -1,24 +1,18 @@
-//! Learning by Adam (Kingma and Ba, 2014, arXiv:1412.6980): fits any model that has one loss.
+//! A learner for any model that has one loss.
 
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use super::optimizer_file;
-use super::weights_file::{load_weights, save_weights};
-use super::{Learner, LearnerError, Objective, Verdict};
-use crate::dataset::picture::grey;
+use super::trained::{Files, Method, Trained};
+use super::{File, Learner, LearnerError, Objective, Verdict, levels};
 use crate::stream::Batch;
 
-/// File of the weights within a checkpoint.
-const WEIGHTS: &str = "model.safetensors";
-/// File of the optimizer's state within a checkpoint.
-const OPTIMIZER: &str = "optimizer.safetensors";
+/// Names of the files within a checkpoint.
+const FILES: Files = Files { weights: "model.safetensors", optimizer: "optimizer.safetensors" };
 
 /// A model and the optimizer that improves it.
 pub struct Descent<M: Objective> {
-    model: M,
-    optimizer: ModuleOptimizer,
+    trained: Trained<M>,
     rate: Rate,
     device: Device,
 }
@@ -41,11 +35,20 @@ impl Rate {
 }
 
 impl<M: Objective> Descent<M> {
-    /// A learner for the model that `build` makes on `device`, with Adam at `rate`.
-    pub fn new(device: Device, rate: Rate, build: impl FnOnce(&Device) -> M) -> Self {
+    /// A learner for the model that `build` makes on `device`, improved by `method` at `rate`.
+    pub fn new(
+        device: Device,
+        method: Method,
+        rate: Rate,
+        build: impl FnOnce(&Device) -> M,
+    ) -> Self {
         let device = device.autodiff();
-        let optimizer = AdamConfig::new().with_epsilon(1e-8).init();
-        Self { model: build(&device), optimizer, rate, device }
+        Self { trained: Trained::new(build(&device), method, FILES), rate, device }
+    }
+
+    /// The model as it stands.
+    pub fn model(&self) -> &M {
+        &self.trained.model
     }
 }
 
@@ -55,16 +58,14 @@ impl<M: Objective> Learner for Descent<M> {
     }
 
     fn learn(&mut self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1> {
-        let losses = self.model.losses(batch, rng, &self.device);
+        let losses = self.model().losses(batch, rng, &self.device);
         let mean = losses.clone().sum().div_scalar(batch.labels.len() as f32);
-        let gradients = GradientsParams::from_grads(mean.backward(), &self.model);
-        let rate = self.rate.at(batch.start.epoch);
-        self.model = self.optimizer.step(rate, self.model.clone(), gradients);
+        self.trained.step(self.rate.at(batch.start.epoch), &mean);
         losses.inner()
     }
 
     fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Verdict {
-        self.model.valid().judge(batch, rng, &self.device.clone().inner())
+        self.model().valid().judge(batch, rng, &self.device.clone().inner())
     }
 
     fn pictures(
@@ -73,26 +74,17 @@ impl<M: Objective> Learner for Descent<M> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Option<Vec<u8>>, LearnerError> {
         let device = self.device.clone().inner();
-        let Some(pictures) = self.model.valid().pictures(count, rng, &device) else {
+        let Some(pictures) = self.model().valid().pictures(count, rng, &device) else {
             return Ok(None);
         };
-        let levels = pictures
-            .try_into_vec_as::<f32>()
-            .map_err(|error| LearnerError::Device(error.to_string()))?;
-        Ok(Some(levels.into_iter().map(grey).collect()))
+        levels(pictures).map(Some)
     }
 
     fn save(&self) -> Result<Vec<(&'static str, Vec<u8>)>, LearnerError> {
-        let optimizer = optimizer_file::encode(&self.optimizer)?;
-        Ok(vec![(WEIGHTS, save_weights(&self.model)?), (OPTIMIZER, optimizer)])
+        self.trained.save()
     }
 
-    fn load(&mut self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<(), LearnerError> {
-        let need = |name: &'static str| file(name).ok_or(LearnerError::Missing(name));
-        load_weights(&mut self.model, need(WEIGHTS)?)?;
-        let record = optimizer_file::decode(&need(OPTIMIZER)?, &self.model)?;
-        let fresh = AdamConfig::new().with_epsilon(1e-8).init();
-        self.optimizer = fresh.load_record(record);
-        Ok(())
+    fn load(&mut self, file: File<'_>) -> Result<(), LearnerError> {
+        self.trained.load(file)
     }
 }

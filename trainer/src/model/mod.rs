@@ -3,8 +3,11 @@
 pub mod classifier;
 mod descent;
 mod device;
+pub mod gan;
 mod layers;
 mod optimizer_file;
+pub mod regression;
+mod trained;
 pub mod vae;
 mod weights_file;
 
@@ -15,9 +18,11 @@ use rand_chacha::ChaCha8Rng;
 pub use descent::{Descent, Rate};
 pub use device::{DeviceChoice, DeviceError};
 pub use optimizer_file::OptimizerFileError;
+pub use trained::Method;
 pub use weights_file::{WeightsError, load_weights, save_weights};
 
 use crate::dataset::PIXELS;
+use crate::dataset::picture::grey;
 use crate::seeded::normals;
 use crate::stream::Batch;
 
@@ -56,6 +61,9 @@ pub struct Verdict {
     pub classes: Option<Tensor<1, Int>>,
 }
 
+/// The files of a checkpoint, by name.
+pub type File<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
+
 /// Something that learns from batches: what the training loop drives and checkpoints store.
 pub trait Learner {
     /// Names of the loss's terms.
@@ -84,7 +92,7 @@ pub trait Learner {
     ///
     /// # Errors
     /// If a file is missing or isn't of this model.
-    fn load(&mut self, file: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<(), LearnerError>;
+    fn load(&mut self, file: File<'_>) -> Result<(), LearnerError>;
 }
 
 /// Why a learner can't be read, saved or loaded.
@@ -108,6 +116,14 @@ pub enum LearnerError {
 pub fn pixels(batch: &Batch, device: &Device) -> Tensor<2> {
     let values: Vec<f32> = batch.pixels.iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
     Tensor::from_data(TensorData::new(values, [batch.labels.len(), PIXELS]), device)
+}
+
+/// Grey levels of pictures with values in `[0, 1]`, read from their device.
+fn levels(pictures: Tensor<2>) -> Result<Vec<u8>, LearnerError> {
+    let values = pictures
+        .try_into_vec_as::<f32>()
+        .map_err(|error| LearnerError::Device(error.to_string()))?;
+    Ok(values.into_iter().map(grey).collect())
 }
 
 /// The labels of `batch` as a tensor of shape `[samples]`.

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::index::Digest;
 use crate::model::classifier::{Classifier, ClassifierConfig};
+use crate::model::gan::{Gan, GanConfig};
+use crate::model::regression::Regression;
 use crate::model::vae::{Vae, VaeConfig};
-use crate::model::{Descent, Learner, Rate};
+use crate::model::{Descent, Learner, Method, Rate};
 use crate::stream::{Holdout, Subset};
 
 /// Which model, and how large.
@@ -19,6 +21,10 @@ pub enum ModelConfig {
     Vae(VaeConfig),
     /// The classifier.
     Classifier(ClassifierConfig),
+    /// The generative adversarial network.
+    Gan(GanConfig),
+    /// The linear regression.
+    Linear,
 }
 
 impl ModelConfig {
@@ -27,13 +33,16 @@ impl ModelConfig {
         match self {
             Self::Vae(_) => "vae",
             Self::Classifier(_) => "classifier",
+            Self::Gan(_) => "gan",
+            Self::Linear => "linear",
         }
     }
 
     /// Unit of its loss, which is a mean per image.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Vae(_) | Self::Classifier(_) => "nats",
+            Self::Vae(_) | Self::Classifier(_) | Self::Gan(_) => "nats",
+            Self::Linear => "squared",
         }
     }
 }
@@ -94,10 +103,15 @@ impl TrainConfig {
         let seed = self.seed;
         match self.model {
             ModelConfig::Vae(config) => {
-                Box::new(Descent::new(device, rate, |on| Vae::new(config, seed, on)))
+                Box::new(Descent::new(device, Method::ADAM, rate, |on| Vae::new(config, seed, on)))
             }
             ModelConfig::Classifier(config) => {
-                Box::new(Descent::new(device, rate, |on| Classifier::new(config, seed, on)))
+                let build = |on: &Device| Classifier::new(config, seed, on);
+                Box::new(Descent::new(device, Method::ADAM, rate, build))
+            }
+            ModelConfig::Gan(config) => Box::new(Gan::new(device, rate, config, seed)),
+            ModelConfig::Linear => {
+                Box::new(Descent::new(device, Method::GradientDescent, rate, Regression::new))
             }
         }
     }

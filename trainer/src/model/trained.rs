@@ -1,0 +1,83 @@
+//! A network together with the optimizer that improves it, and the files that they are kept in.
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::Tensor;
+
+use super::optimizer_file;
+use super::weights_file::{load_weights, save_weights};
+use super::{File, LearnerError};
+
+/// How a network is improved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Method {
+    /// Adam (Kingma and Ba, 2014, arXiv:1412.6980), whose averages of gradients forget at `beta_1`.
+    Adam {
+        /// Share of the average that is kept at each step.
+        beta_1: f32,
+    },
+    /// Plain gradient descent, which remembers nothing.
+    GradientDescent,
+}
+
+impl Method {
+    /// Adam with the averages that its authors recommend.
+    pub const ADAM: Self = Self::Adam { beta_1: 0.9 };
+
+    fn start(self) -> ModuleOptimizer {
+        match self {
+            Self::Adam { beta_1 } => {
+                AdamConfig::new().with_beta_1(beta_1).with_epsilon(1e-8).init()
+            }
+            Self::GradientDescent => SgdConfig::new().init(),
+        }
+    }
+}
+
+/// Names of a network's files within a checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Files {
+    /// Of the weights.
+    pub(super) weights: &'static str,
+    /// Of the optimizer's state.
+    pub(super) optimizer: &'static str,
+}
+
+/// A network and its optimizer.
+pub(super) struct Trained<M> {
+    pub(super) model: M,
+    optimizer: ModuleOptimizer,
+    method: Method,
+    files: Files,
+}
+
+impl<M: Module> Trained<M> {
+    pub(super) fn new(model: M, method: Method, files: Files) -> Self {
+        Self { model, optimizer: method.start(), method, files }
+    }
+
+    /// Improves the network by the gradients of `loss`, of shape `[1]`.
+    pub(super) fn step(&mut self, rate: f64, loss: &Tensor<1>) {
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
+        self.model = self.optimizer.step(rate, self.model.clone(), gradients);
+    }
+
+    pub(super) fn save(&self) -> Result<Vec<(&'static str, Vec<u8>)>, LearnerError> {
+        let mut files = vec![(self.files.weights, save_weights(&self.model)?)];
+        if self.method != Method::GradientDescent {
+            files.push((self.files.optimizer, optimizer_file::encode(&self.optimizer)?));
+        }
+        Ok(files)
+    }
+
+    pub(super) fn load(&mut self, file: File<'_>) -> Result<(), LearnerError> {
+        let need = |name| file(name).ok_or(LearnerError::Missing(name));
+        load_weights(&mut self.model, need(self.files.weights)?)?;
+        self.optimizer = self.method.start();
+        if self.method != Method::GradientDescent {
+            let record = optimizer_file::decode(&need(self.files.optimizer)?, &self.model)?;
+            self.optimizer = self.method.start().load_record(record);
+        }
+        Ok(())
+    }
+}
