@@ -23,7 +23,37 @@ pub struct Found {
     pub passed_over: Vec<String>,
 }
 
+/// Which checkpoint of a run is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Which {
+    /// The newest that is sound.
+    #[default]
+    Newest,
+    /// The one with the least validation loss; the newest if no samples were held out.
+    Best,
+    /// This one.
+    Named(CheckpointId),
+}
+
 impl Checkpoints {
+    /// The checkpoint that is wanted.
+    ///
+    /// # Errors
+    /// If it isn't there, or is damaged.
+    pub async fn choose(&mut self, which: Which) -> Result<Found, CheckpointError> {
+        let named = |id, checkpoint| Found { id, checkpoint, passed_over: Vec::new() };
+        if let Which::Named(id) = which {
+            return Ok(named(id, self.load(id).await?));
+        }
+        let newest = self.newest().await?;
+        let newest =
+            newest.ok_or_else(|| CheckpointError::Missing(self.place.address().to_owned()))?;
+        match newest.checkpoint.state.best.filter(|_| which == Which::Best) {
+            Some(best) if best != newest.id => Ok(named(best, self.load(best).await?)),
+            _ => Ok(newest),
+        }
+    }
+
     /// The newest checkpoint that is complete and undamaged, or none if the run has none at all.
     ///
     /// It's the one that `latest` names; if that is damaged, the newest other one.

@@ -12,6 +12,7 @@
 //! `latest` named it. So a trainer that is killed at any moment leaves the checkpoint before, or
 //! the new one, never half of one.
 
+mod address;
 mod format;
 mod load;
 mod save;
@@ -21,8 +22,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use object_store::UpdateVersion;
 
+pub use address::CheckpointAddress;
 pub use format::{CheckpointId, State};
-pub use load::Found;
+pub use load::{Found, Which};
 
 use crate::store::{Place, StoreError};
 
@@ -112,6 +114,6 @@ impl CheckpointError {
 impl Checkpoints {
     /// The checkpoints of the run at `run`; nothing is read yet.
     pub fn new(run: &Place) -> Self {
-        Self { place: run.child("checkpoints"), latest: None }
+        Self { place: run.child(address::FOLDER), latest: None }
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::model::DeviceChoice;
 use coffer_train::store::Address;
 
@@ -144,6 +145,13 @@ pub(crate) struct RunArgs {
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceChoice,
+    /// Begin with the weights of this checkpoint, s3://BUCKET/RUN/checkpoints/epoch-0003, or of the
+    /// newest one of s3://BUCKET/RUN
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) init_from: Option<CheckpointAddress>,
+    /// Take those weights that fit, and begin at random with the others
+    #[arg(long, requires = "init_from")]
+    pub(crate) partial: bool,
     /// Fail unless there is a run to go on with
     #[arg(long, conflicts_with = "fresh")]
     pub(crate) resume: bool,
@@ -197,20 +205,30 @@ pub(crate) struct Linear {
     pub(crate) run: RunArgs,
 }
 
+/// A checkpoint to use.
 #[derive(Debug, Args)]
-pub(crate) struct Grid {
+pub(crate) struct CheckpointArgs {
     /// Place of the run
     #[arg(long, value_name = "PLACE")]
     pub(crate) run: Address,
     /// Epoch whose checkpoint is used [default: the newest]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", conflicts_with = "best")]
     pub(crate) epoch: Option<u64>,
-    /// Seed of the latent points; 0 gives those that the run's own grids show
-    #[arg(long, default_value = "0")]
-    pub(crate) seed: u64,
+    /// Use the checkpoint with the least validation loss
+    #[arg(long)]
+    pub(crate) best: bool,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceChoice,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Grid {
+    #[command(flatten)]
+    pub(crate) checkpoint: CheckpointArgs,
+    /// Seed of the latent points; 0 gives those that the run's own grids show
+    #[arg(long, default_value = "0")]
+    pub(crate) seed: u64,
     /// File for the picture
     #[arg(long, value_name = "FILE", default_value = "grid.png")]
     pub(crate) out: PathBuf,

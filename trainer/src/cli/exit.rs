@@ -22,10 +22,14 @@ pub(super) fn code(error: &anyhow::Error) -> ExitCode {
 fn classify(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<RunError>() {
         return match error {
-            RunError::OtherConfig { .. } | RunError::Exists { .. } | RunError::Device(_) => {
-                Some(USAGE)
+            RunError::OtherConfig { .. }
+            | RunError::Exists { .. }
+            | RunError::NothingHeldOut { .. }
+            | RunError::Unfit { .. }
+            | RunError::Device(_) => Some(USAGE),
+            RunError::NothingToResume(_) | RunError::Checkpoint(CheckpointError::Missing(_)) => {
+                Some(NOT_FOUND)
             }
-            RunError::NothingToResume(_) => Some(NOT_FOUND),
             error if error.is_corruption() => Some(DAMAGED),
             _ => None,
         };

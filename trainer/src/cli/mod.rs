@@ -1,6 +1,7 @@
 //! The `coffer-train` program.
 
 mod args;
+mod chosen;
 mod defaults;
 mod exit;
 mod grid;

@@ -1,6 +1,7 @@
 //! `coffer-train vae`, `classifier`, `gan`, `linear`: runs of the models.
 
 use anyhow::Context;
+use coffer_train::checkpoint::{CheckpointAddress, Which};
 use coffer_train::dataset::Split;
 use coffer_train::metrics::Scores;
 use coffer_train::model::classifier::ClassifierConfig;
@@ -10,7 +11,7 @@ use coffer_train::report::score_table;
 use coffer_train::store::{Address, Place};
 use coffer_train::stream::{Dataset, StreamError};
 use coffer_train::train::{
-    EpochRecord, Event, ModelConfig, Outcome, Patience, Resume, Run, TrainConfig,
+    EpochRecord, Event, Init, ModelConfig, Outcome, Patience, Resume, Run, TrainConfig,
 };
 use serde::Serialize;
 
@@ -84,6 +85,7 @@ fn run(
         window: args.window,
         validation: args.validation,
         dataset: index.version,
+        init_from: args.init_from.as_ref().map(ToString::to_string),
     };
     let samples = config.learned().samples(dataset.shards(Split::Train));
     let run = Run {
@@ -100,11 +102,18 @@ fn run(
             (_, true) => Resume::Refuse,
             _ => Resume::Auto,
         },
+        init: args.init_from.as_ref().map(|from| init(session, from, args.partial)).transpose()?,
         out: args.out.clone(),
     };
     let outcome = carry_out(session, &run, samples)?;
     finish(session, &run.place, model, &outcome);
     Ok(())
+}
+
+fn init(session: &Session, from: &CheckpointAddress, partial: bool) -> anyhow::Result<Init> {
+    let run = session.runtime.block_on(session.opener.open(&from.run))?;
+    let checkpoint = from.checkpoint.map_or(Which::Newest, Which::Named);
+    Ok(Init { run, checkpoint, partial })
 }
 
 /// Opens the dataset, and packs it first if it isn't there and that is wanted.
@@ -129,6 +138,11 @@ fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result
         Event::Resumed { from, passed_over } => {
             passed_over.iter().for_each(|problem| output.warn(problem));
             output.note(&format!("going on from {from}"));
+        }
+        Event::Initialised { from, adopted, passed_over } => {
+            passed_over.iter().for_each(|problem| output.warn(problem));
+            output.note(&format!("beginning with {} weights of {from}", adopted.taken.len()));
+            adopted.left.iter().for_each(|left| output.note(&format!("not taken: {left}")));
         }
         Event::Progress { epoch, samples: done, loss } => {
             let bar =

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use super::trained::{Files, Method, Trained};
-use super::{File, Learner, LearnerError, Objective, Verdict, levels};
+use super::{Adopted, File, Learner, LearnerError, Objective, Verdict, levels};
 use crate::stream::Batch;
 
 /// Names of the files within a checkpoint.
@@ -86,5 +86,9 @@ impl<M: Objective> Learner for Descent<M> {
 
     fn load(&mut self, file: File<'_>) -> Result<(), LearnerError> {
         self.trained.load(file)
+    }
+
+    fn adopt(&mut self, file: File<'_>) -> Result<Adopted, LearnerError> {
+        self.trained.adopt(file)
     }
 }

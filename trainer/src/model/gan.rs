@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layers::linear;
 use super::trained::{Files, Method, Trained};
-use super::{File, Learner, LearnerError, Rate, Verdict, levels, noise, pixels};
+use super::{Adopted, File, Learner, LearnerError, Rate, Verdict, levels, noise, pixels};
 use crate::dataset::PIXELS;
 use crate::seeded::{Purpose, stream, uniform};
 use crate::stream::Batch;
@@ -220,6 +220,14 @@ impl Learner for Gan {
     fn load(&mut self, file: File<'_>) -> Result<(), LearnerError> {
         self.generator.load(file)?;
         self.discriminator.load(file)
+    }
+
+    fn adopt(&mut self, file: File<'_>) -> Result<Adopted, LearnerError> {
+        let mut adopted = self.generator.adopt(file)?;
+        let more = self.discriminator.adopt(file)?;
+        adopted.taken.extend(more.taken);
+        adopted.left.extend(more.left);
+        Ok(adopted)
     }
 }
 

@@ -19,7 +19,7 @@ pub use descent::{Descent, Rate};
 pub use device::{DeviceChoice, DeviceError};
 pub use optimizer_file::OptimizerFileError;
 pub use trained::Method;
-pub use weights_file::{WeightsError, load_weights, save_weights};
+pub use weights_file::{Adopted, WeightsError, adopt_weights, load_weights, save_weights};
 
 use crate::dataset::PIXELS;
 use crate::dataset::picture::grey;
@@ -93,6 +93,13 @@ pub trait Learner {
     /// # Errors
     /// If a file is missing or isn't of this model.
     fn load(&mut self, file: File<'_>) -> Result<(), LearnerError>;
+
+    /// Takes over those weights of another learner's files that have the names and shapes of its
+    /// own, to begin from them.
+    ///
+    /// # Errors
+    /// If a file can't be read.
+    fn adopt(&mut self, file: File<'_>) -> Result<Adopted, LearnerError>;
 }
 
 /// Why a learner can't be read, saved or loaded.

@@ -5,7 +5,7 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
 
 use super::optimizer_file;
-use super::weights_file::{load_weights, save_weights};
+use super::weights_file::{Adopted, adopt_weights, load_weights, save_weights};
 use super::{File, LearnerError};
 
 /// How a network is improved.
@@ -79,5 +79,17 @@ impl<M: Module> Trained<M> {
             self.optimizer = self.method.start().load_record(record);
         }
         Ok(())
+    }
+
+    /// Takes over the weights that fit, and leaves the optimizer as it is.
+    pub(super) fn adopt(&mut self, file: File<'_>) -> Result<Adopted, LearnerError> {
+        let name = self.files.weights;
+        match file(name) {
+            Some(content) => Ok(adopt_weights(&mut self.model, content)?),
+            None => Ok(Adopted {
+                taken: Vec::new(),
+                left: vec![format!("{name} isn't in the checkpoint")],
+            }),
+        }
     }
 }

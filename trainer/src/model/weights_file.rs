@@ -46,3 +46,31 @@ pub fn load_weights<M: Module>(model: &mut M, file: Vec<u8>) -> Result<(), Weigh
         result.errors, result.missing, result.unused
     )))
 }
+
+/// What was taken over from the weights of another model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Names of the tensors that were.
+    pub taken: Vec<String>,
+    /// What wasn't, and why.
+    pub left: Vec<String>,
+}
+
+/// Puts those tensors of a safetensors file into `model` that have the name and shape of one of
+/// its own; the others of the model stay as they are.
+///
+/// # Errors
+/// If the file isn't safetensors.
+pub fn adopt_weights<M: Module>(model: &mut M, file: Vec<u8>) -> Result<Adopted, WeightsError> {
+    let mut store = SafetensorsStore::from_bytes(Some(file))
+        .with_from_adapter(PyTorchToBurnAdapter)
+        .validate(false)
+        .allow_partial(true);
+    let result =
+        model.load_from(&mut store).map_err(|error| WeightsError::Read(error.to_string()))?;
+    let mut left: Vec<String> = result.errors.iter().map(ToString::to_string).collect();
+    let missing = result.missing.iter().map(|(name, _)| name);
+    left.extend(missing.map(|name| format!("{name} isn't in the checkpoint")));
+    left.extend(result.unused.iter().map(|name| format!("{name} isn't in the model")));
+    Ok(Adopted { taken: result.applied, left })
+}

@@ -69,6 +69,9 @@ pub struct TrainConfig {
     pub validation: f64,
     /// Version of the dataset.
     pub dataset: Digest,
+    /// Address of the checkpoint whose weights it begins with, if it doesn't begin at random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<String>,
 }
 
 fn constant() -> f64 {
@@ -127,7 +130,7 @@ impl TrainConfig {
             .collect()
     }
 
-    fn described(&self) -> [(&'static str, String); 8] {
+    fn described(&self) -> [(&'static str, String); 9] {
         [
             ("model", format!("{:?}", self.model)),
             ("seed", self.seed.to_string()),
@@ -137,6 +140,7 @@ impl TrainConfig {
             ("window", self.window.to_string()),
             ("validation", self.validation.to_string()),
             ("dataset", self.dataset.to_string()),
+            ("initial weights", self.init_from.clone().unwrap_or_else(|| "random".to_owned())),
         ]
     }
 }

@@ -11,4 +11,4 @@ pub use epoch::PassError;
 pub use patience::Patience;
 pub(crate) use record::decimals;
 pub use record::{EpochRecord, Losses, Timing};
-pub use run::{Event, Outcome, Resume, Run, RunError};
+pub use run::{Event, Init, Outcome, Resume, Run, RunError};

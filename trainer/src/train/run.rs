@@ -12,11 +12,11 @@ use super::config::TrainConfig;
 use super::epoch::{Mode, Pass, PassError, pass};
 use super::patience::{Patience, best};
 use super::record::{EpochRecord, Losses, Timing};
-use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointId, Checkpoints, State};
+use crate::checkpoint::{Checkpoint, CheckpointError, CheckpointId, Checkpoints, State, Which};
 use crate::dataset::Split;
 use crate::dataset::index::Digest;
 use crate::dataset::picture::PictureError;
-use crate::model::{DeviceChoice, DeviceError, Learner, LearnerError};
+use crate::model::{Adopted, DeviceChoice, DeviceError, Learner, LearnerError};
 use crate::report::{Curve, GRID_SIDE, grid, loss_plot};
 use crate::seeded::{Purpose, stream};
 use crate::store::{Place, StoreError};
@@ -39,6 +39,17 @@ pub enum Resume {
     Refuse,
 }
 
+/// Weights to begin with.
+#[derive(Debug, Clone)]
+pub struct Init {
+    /// The run that they are from.
+    pub run: Place,
+    /// Which of its checkpoints.
+    pub checkpoint: Which,
+    /// Whether it will do if some of them don't fit.
+    pub partial: bool,
+}
+
 /// A run to carry out.
 pub struct Run<'a> {
     /// Executes reads and writes.
@@ -59,6 +70,8 @@ pub struct Run<'a> {
     pub device: DeviceChoice,
     /// What to do about checkpoints that are already there.
     pub resume: Resume,
+    /// What to begin with if there are none, instead of random weights; `config` names it, too.
+    pub init: Option<Init>,
     /// A local directory that gets copies of the pictures.
     pub out: Option<PathBuf>,
 }
@@ -70,6 +83,15 @@ pub enum Event<'a> {
     Resumed {
         /// The checkpoint.
         from: CheckpointId,
+        /// What was wrong with newer ones.
+        passed_over: &'a [String],
+    },
+    /// It begins with weights of a checkpoint; newer ones were passed over for these reasons.
+    Initialised {
+        /// The checkpoint.
+        from: CheckpointId,
+        /// Which weights.
+        adopted: &'a Adopted,
         /// What was wrong with newer ones.
         passed_over: &'a [String],
     },
@@ -155,6 +177,24 @@ pub enum RunError {
         place: String,
         /// What differs.
         differences: Vec<String>,
+    },
+    /// The weights to begin with aren't the model's.
+    #[error(
+        "the weights of {checkpoint} at {place} don't fit the model: {}; {}",
+        adopted.left.join("; "),
+        if adopted.taken.is_empty() {
+            "none does"
+        } else {
+            "allow a part of them to be taken (--partial) if that is meant"
+        }
+    )]
+    Unfit {
+        /// The run that they are from.
+        place: String,
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// What fits and what doesn't.
+        adopted: Adopted,
     },
     /// The share held out for validation comes to no sample.
     #[error(
@@ -254,6 +294,9 @@ impl Run<'_> {
             if self.resume == Resume::Require {
                 return Err(RunError::NothingToResume(place()));
             }
+            if let Some(init) = &self.init {
+                self.initialise(learner, init, on)?;
+            }
             let (config, history) = (self.config.clone(), Vec::new());
             return Ok(State { step: 0, cursor: Cursor::default(), config, history, best: None });
         };
@@ -268,6 +311,26 @@ impl Run<'_> {
         learner.load(&|name| parts.get(name).map(|content| content.to_vec()))?;
         on(Event::Resumed { from: found.id, passed_over: &found.passed_over });
         Ok(found.checkpoint.state)
+    }
+
+    /// Gives the learner the weights to begin with.
+    fn initialise(
+        &self,
+        learner: &mut dyn Learner,
+        init: &Init,
+        on: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), RunError> {
+        let mut checkpoints = Checkpoints::new(&init.run);
+        let found = self.runtime.block_on(checkpoints.choose(init.checkpoint))?;
+        let parts = &found.checkpoint.parts;
+        let adopted = learner.adopt(&|name| parts.get(name).map(|content| content.to_vec()))?;
+        if adopted.taken.is_empty() || !(init.partial || adopted.left.is_empty()) {
+            let place = init.run.address().to_owned();
+            return Err(RunError::Unfit { place, checkpoint: found.id, adopted });
+        }
+        let passed_over = &found.passed_over;
+        on(Event::Initialised { from: found.id, adopted: &adopted, passed_over });
+        Ok(())
     }
 
     fn loader(&self, part: Part, from: Cursor, until: u64) -> Loader {

@@ -7,3 +7,4 @@ mod resume;
 mod shards;
 mod streaming;
 mod support;
+mod transfer;

@@ -53,6 +53,7 @@ pub(crate) fn train(
         window: count(70),
         validation: 0.0,
         dataset: dataset.index().version,
+        init_from: None,
     };
     let mut run = Run {
         runtime,
@@ -64,6 +65,7 @@ pub(crate) fn train(
         prefetch: count(2),
         device: DeviceChoice::Cpu,
         resume: Resume::Auto,
+        init: None,
         out: None,
     };
     change(&mut run);
