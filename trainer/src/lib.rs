@@ -4,6 +4,7 @@
 //! - [`stream`]: streams the shards back, in an order that a seed determines
 //! - [`model`]: the models, in Burn, and how they learn
 //! - [`metrics`]: how well a classifier does
+//! - [`serve`]: inference over HTTP
 //! - [`seeded`]: every random number, named by seed, purpose and position
 
 pub mod checkpoint;
@@ -12,6 +13,7 @@ pub mod metrics;
 pub mod model;
 pub mod report;
 pub mod seeded;
+pub mod serve;
 pub mod store;
 pub mod stream;
 pub mod train;

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -21,6 +22,13 @@ Exit codes:
   6  a shard or checkpoint is damaged
 
 The store is found as by `coffer`: --config, --profile, --endpoint, or the COFFER_* variables.";
+
+const SERVE_HELP: &str = "\
+GET  /health                  what is served
+POST /classify                a 28x28 grey picture, as PNG or as 784 bytes: class probabilities
+GET  /digits?count=N&seed=S   N digits that the model makes, as one PNG
+
+There is neither TLS nor access control: listen on this machine only, or behind a proxy that has both.";
 
 /// Trains models on datasets in a Coffer store, and writes checkpoints back.
 #[derive(Debug, Parser)]
@@ -69,6 +77,9 @@ pub(crate) enum Command {
     Linear(Linear),
     /// Draw a grid of digits from a checkpoint of a model that makes them
     Grid(Grid),
+    /// Answer by HTTP from a checkpoint: classify pictures, or make digits
+    #[command(after_help = SERVE_HELP)]
+    Serve(Serve),
 }
 
 /// Where samples come from.
@@ -232,6 +243,15 @@ pub(crate) struct Grid {
     /// File for the picture
     #[arg(long, value_name = "FILE", default_value = "grid.png")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) checkpoint: CheckpointArgs,
+    /// Address to listen on; port 0 takes one that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8350")]
+    pub(crate) listen: SocketAddr,
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -2,6 +2,7 @@
 
 use coffer_train::checkpoint::{CheckpointId, Checkpoints, Which};
 use coffer_train::model::Learner;
+use coffer_train::train::ModelConfig;
 
 use super::Session;
 use super::args::CheckpointArgs;
@@ -9,6 +10,7 @@ use super::args::CheckpointArgs;
 /// A model as a checkpoint has it.
 pub(super) struct Chosen {
     pub(super) id: CheckpointId,
+    pub(super) model: ModelConfig,
     pub(super) learner: Box<dyn Learner>,
 }
 
@@ -26,5 +28,5 @@ pub(super) fn chosen(session: &Session, args: &CheckpointArgs) -> anyhow::Result
     let (config, parts) = (found.checkpoint.state.config, found.checkpoint.parts);
     let mut learner = config.learner(args.device.open()?);
     learner.load(&|name| parts.get(name).map(|content| content.to_vec()))?;
-    Ok(Chosen { id: found.id, learner })
+    Ok(Chosen { id: found.id, model: config.model, learner })
 }

@@ -22,7 +22,8 @@ pub(super) fn run(session: &Session, args: &Grid) -> anyhow::Result<()> {
         bail!("the run's model makes no pictures");
     };
     let path = args.out.display().to_string();
-    std::fs::write(&args.out, grid(&pictures)?).with_context(|| format!("can't write {path}"))?;
+    std::fs::write(&args.out, grid(&pictures, GRID_SIDE)?)
+        .with_context(|| format!("can't write {path}"))?;
     let drawn = Drawn { checkpoint: id.to_string(), picture: path };
     let text = format!("{} of {}", drawn.picture, drawn.checkpoint);
     session.output.result(&text, &drawn);

@@ -7,6 +7,7 @@ mod exit;
 mod grid;
 mod pack;
 mod progress;
+mod serve;
 mod train;
 
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
             Command::Gan(args) => train::gan(&session, args),
             Command::Linear(args) => train::linear(&session, args),
             Command::Grid(args) => grid::run(&session, args),
+            Command::Serve(args) => serve::run(&session, args),
         };
         session.runtime.block_on(session.opener.close());
         outcome

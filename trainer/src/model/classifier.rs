@@ -9,7 +9,7 @@ use burn::nn::Linear;
 use burn::nn::conv::Conv2d;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::MaxPool2dConfig;
-use burn::tensor::activation::relu;
+use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Int, Tensor};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,10 @@ impl Objective for Classifier {
         let classes = logits.clone().argmax(1).flatten(0, 1);
         let losses = cross_entropy(logits, labels(batch, device), device);
         Verdict { losses, classes: Some(classes) }
+    }
+
+    fn probabilities(&self, pictures: Tensor<2>) -> Option<Tensor<2>> {
+        Some(softmax(self.logits(pictures), 1))
     }
 }
 

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
 use super::trained::{Files, Method, Trained};
-use super::{Adopted, File, Learner, LearnerError, Objective, Verdict, levels};
+use super::{Adopted, File, Learner, LearnerError, Objective, Verdict, ink, levels};
 use crate::stream::Batch;
 
 /// Names of the files within a checkpoint.
@@ -78,6 +78,15 @@ impl<M: Objective> Learner for Descent<M> {
             return Ok(None);
         };
         levels(pictures).map(Some)
+    }
+
+    fn classify(&self, pixels: &[u8]) -> Result<Option<Vec<f32>>, LearnerError> {
+        let pictures = ink(pixels, &self.device.clone().inner());
+        let Some(probabilities) = self.model().valid().probabilities(pictures) else {
+            return Ok(None);
+        };
+        let found = probabilities.try_into_vec_as::<f32>();
+        found.map(Some).map_err(|error| LearnerError::Device(error.to_string()))
     }
 
     fn save(&self) -> Result<Vec<(&'static str, Vec<u8>)>, LearnerError> {

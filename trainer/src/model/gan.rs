@@ -211,6 +211,10 @@ impl Learner for Gan {
         levels(made.add_scalar(1.0).div_scalar(2.0)).map(Some)
     }
 
+    fn classify(&self, _pixels: &[u8]) -> Result<Option<Vec<f32>>, LearnerError> {
+        Ok(None)
+    }
+
     fn save(&self) -> Result<Vec<(&'static str, Vec<u8>)>, LearnerError> {
         let mut files = self.generator.save()?;
         files.extend(self.discriminator.save()?);

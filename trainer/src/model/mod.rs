@@ -40,6 +40,12 @@ pub trait Objective: Module {
         Verdict { losses: self.losses(batch, rng, device), classes: None }
     }
 
+    /// Probabilities of the classes of pictures: `[n, 784]` to `[n, 10]`, if it's a model that tells
+    /// classes.
+    fn probabilities(&self, _pictures: Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
     /// `count` pictures made by the model, of shape `[count, 784]` with values in `[0, 1]`, if
     /// it's a model that makes pictures.
     fn pictures(
@@ -65,7 +71,7 @@ pub struct Verdict {
 pub type File<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
 
 /// Something that learns from batches: what the training loop drives and checkpoints store.
-pub trait Learner {
+pub trait Learner: Send {
     /// Names of the loss's terms.
     fn terms(&self) -> &'static [&'static str];
 
@@ -81,6 +87,12 @@ pub trait Learner {
     /// If they can't be read from the device.
     fn pictures(&self, count: usize, rng: &mut ChaCha8Rng)
     -> Result<Option<Vec<u8>>, LearnerError>;
+
+    /// Probabilities of the classes of the picture with these 784 `pixels`, if it tells classes.
+    ///
+    /// # Errors
+    /// If they can't be read from the device.
+    fn classify(&self, pixels: &[u8]) -> Result<Option<Vec<f32>>, LearnerError>;
 
     /// Everything that has been learned, as named files.
     ///
@@ -121,8 +133,13 @@ pub enum LearnerError {
 
 /// The pixels of `batch` as a tensor of shape `[samples, 784]` with values in `[0, 1]`.
 pub fn pixels(batch: &Batch, device: &Device) -> Tensor<2> {
-    let values: Vec<f32> = batch.pixels.iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
-    Tensor::from_data(TensorData::new(values, [batch.labels.len(), PIXELS]), device)
+    ink(&batch.pixels, device)
+}
+
+/// Whole pictures as a tensor of shape `[pictures, 784]` with values in `[0, 1]`.
+fn ink(pixels: &[u8], device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = pixels.iter().map(|pixel| f32::from(*pixel) / 255.0).collect();
+    Tensor::from_data(TensorData::new(values, [pixels.len() / PIXELS, PIXELS]), device)
 }
 
 /// Grey levels of pictures with values in `[0, 1]`, read from their device.

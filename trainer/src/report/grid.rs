@@ -3,31 +3,31 @@
 use crate::dataset::SIDE;
 use crate::dataset::picture::{PictureError, encode_grey};
 
-/// Pictures per row and per column of a grid.
+/// Pictures per row and per column of a run's grid.
 pub const GRID_SIDE: usize = 10;
 /// Background between and around pictures, in pixels before magnification.
 const GAP: usize = 2;
 /// How often each pixel is repeated in both directions.
 const ZOOM: usize = 2;
 
-/// A grid of `GRID_SIDE` by `GRID_SIDE` pictures of 784 pixels each, row by row, as grey PNG with
-/// dark ink on white. Places without a picture stay empty.
+/// A grid of `side` by `side` pictures of 784 pixels each, row by row, as grey PNG with dark ink on
+/// white. Places without a picture stay empty.
 ///
 /// # Errors
 /// If it can't be encoded.
-pub fn grid(pictures: &[u8]) -> Result<Vec<u8>, PictureError> {
-    const WIDTH: usize = (GRID_SIDE * (SIDE + GAP) + GAP) * ZOOM;
-    let mut pixels = vec![255; WIDTH * WIDTH];
-    for (y, row) in pixels.chunks_mut(WIDTH).enumerate() {
+pub fn grid(pictures: &[u8], side: usize) -> Result<Vec<u8>, PictureError> {
+    let width = (side * (SIDE + GAP) + GAP) * ZOOM;
+    let mut pixels = vec![255; width * width];
+    for (y, row) in pixels.chunks_mut(width).enumerate() {
         for (x, pixel) in row.iter_mut().enumerate() {
             let ((column, dx), (line, dy)) = (cell(x / ZOOM), cell(y / ZOOM));
             if let (Some(dx), Some(dy)) = (dx, dy) {
-                let at = ((line * GRID_SIDE + column) * SIDE + dy) * SIDE + dx;
+                let at = ((line * side + column) * SIDE + dy) * SIDE + dx;
                 *pixel = pictures.get(at).map_or(255, |ink| 255 - ink);
             }
         }
     }
-    let width = u32::try_from(WIDTH).unwrap_or(u32::MAX);
+    let width = u32::try_from(width).unwrap_or(u32::MAX);
     encode_grey(&pixels, width, width)
 }
 
@@ -50,12 +50,12 @@ mod tests {
         pictures[(3 * GRID_SIDE + 4) * PIXELS + PIXELS - 1] = 255;
         let width = (GRID_SIDE * (SIDE + GAP) + GAP) * ZOOM;
         let mut pixels = vec![0; width * width];
-        decode_grey(&grid(&pictures).unwrap(), width, &mut pixels).unwrap();
+        decode_grey(&grid(&pictures, GRID_SIDE).unwrap(), width, &mut pixels).unwrap();
         let dark: Vec<(usize, usize)> = (0..pixels.len())
             .filter(|at| pixels[*at] == 0)
             .map(|at| (at / width / ZOOM, at % width / ZOOM))
             .collect();
         assert_eq!(dark, vec![(4 * (SIDE + GAP) - 1, 5 * (SIDE + GAP) - 1); ZOOM * ZOOM]);
-        grid(&pictures[..PIXELS]).unwrap();
+        grid(&pictures[..PIXELS], 2).unwrap();
     }
 }

@@ -396,7 +396,7 @@ impl Run<'_> {
             BTreeMap::from([("loss.png".to_owned(), plot(history, self.config.model.unit())?)]);
         let mut rng = stream(PICTURE_SEED, Purpose::Pictures, &[]);
         if let Some(pictures) = learner.pictures(GRID_SIDE * GRID_SIDE, &mut rng)? {
-            let png = grid(&pictures)?;
+            let png = grid(&pictures, GRID_SIDE)?;
             let epoch = CheckpointId(u64::try_from(history.len()).unwrap_or(u64::MAX));
             files.insert(format!("grid-{epoch}.png"), png.clone());
             files.insert("grid.png".to_owned(), png);

@@ -4,6 +4,7 @@
 mod checkpoints;
 mod convergence;
 mod resume;
+mod serve;
 mod shards;
 mod streaming;
 mod support;
