@@ -2,13 +2,15 @@
 
 mod config;
 mod epoch;
+mod error;
 mod patience;
 mod record;
 mod run;
 
 pub use config::{ModelConfig, TrainConfig};
 pub use epoch::PassError;
+pub use error::RunError;
 pub use patience::Patience;
 pub(crate) use record::decimals;
 pub use record::{EpochRecord, Losses, Timing};
-pub use run::{Event, Init, Outcome, Resume, Run, RunError};
+pub use run::{Event, Init, Outcome, Resume, Run};
