@@ -36,7 +36,7 @@ impl Clocks {
         command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", file);
         // Only the time of day jumps, and soon after it was told to.
         command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
-        command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DISABLE_SHM", "1");
+        command.env("FAKETIME_CACHE_DURATION", "1");
     }
 
     /// Puts a clock ahead by so many seconds, or back.
@@ -49,6 +49,27 @@ impl Clocks {
 
     fn file(&self, member: Member) -> PathBuf {
         self.dir.join(format!("{member:?}"))
+    }
+}
+
+/// What libfaketime leaves behind of processes that are killed. It is deleted with this.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers(Vec<u32>);
+
+impl Leftovers {
+    /// Takes note of a process that was started.
+    pub(crate) fn runs_as(&mut self, pid: u32) {
+        self.0.push(pid);
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            for name in ["faketime_shm", "sem.faketime_sem"] {
+                let _ = std::fs::remove_file(format!("/dev/shm/{name}_{pid}"));
+            }
+        }
     }
 }
 

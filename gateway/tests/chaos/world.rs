@@ -1,6 +1,6 @@
 //! The cluster, and all that can be done to it.
 
-use super::clocks::Clocks;
+use super::clocks::{Clocks, Leftovers};
 use super::disks::{self, Disks, Lengths};
 use super::faults::{Fault, Means, Planned, Victim};
 use super::load::{BUCKET, Door};
@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) cluster: Processes,
     network: Network,
     clocks: Clocks,
+    /// After the processes have been killed.
+    leftovers: Leftovers,
     pub(crate) nodes: Vec<RemoteNode>,
     /// What each node held when all was whole. Only that changes by itself: of a chunk that is being
     /// written, shards may lack or share a node, so that it could not bear more.
@@ -76,12 +78,27 @@ impl World {
             dress.dress(member, command);
         }));
         cluster.start_all().await;
-        for member in cluster.members() {
-            network.runs_as(member, cluster.pid(member).unwrap());
-        }
-        let (tally, dice, rotten) = (tally.clone(), dice.fork(), BTreeSet::new());
-        let settled = vec![Lengths::new(); NODES];
-        Self { disks, cluster, network, clocks, nodes, settled, rotten, tally, dice }
+        let mut world = Self {
+            disks,
+            cluster,
+            network,
+            clocks,
+            leftovers: Leftovers::default(),
+            nodes,
+            settled: vec![Lengths::new(); NODES],
+            rotten: BTreeSet::new(),
+            tally: tally.clone(),
+            dice: dice.fork(),
+        };
+        world.cluster.members().into_iter().for_each(|member| world.started(member));
+        world
+    }
+
+    /// Takes note of a process that was started.
+    fn started(&mut self, member: Member) {
+        let pid = self.cluster.pid(member).unwrap();
+        self.network.runs_as(member, pid);
+        self.leftovers.runs_as(pid);
     }
 
     pub(crate) fn means(&self) -> Means {
@@ -175,7 +192,7 @@ impl World {
         match (under.fault, under.victim) {
             (Fault::Kill(_) | Fault::KillAndRot { .. }, Some(member)) => {
                 self.cluster.spawn(member);
-                self.network.runs_as(member, self.cluster.pid(member).unwrap());
+                self.started(member);
             }
             (Fault::Stop(_), Some(member)) => self.cluster.pause(member, false),
             (Fault::Isolate(member), _) => self.isolate(member, false),
