@@ -5,8 +5,8 @@ use crate::manifest::{ChunkRef, Move};
 use crate::shard::ShardKey;
 
 /// The step that makes a shard dead which a repair has written ahead of the catalog
-/// ([`super::Verdict::Ahead`]) and never committed: the shard is written again, where it is, under
-/// the generation that was left behind. Until then the name could still be committed, so it can't be
+/// ([`super::Verdict::Ahead`]) and never committed: the shard that is needed is copied, on its own
+/// node, to the next generation. Once there is none behind it, what was left is dead. Until then the name could still be committed, so it can't be
 /// deleted. `None`: the name is dead already, or will be when the shard that is owed is written.
 ///
 /// A repair that is only slow loses the race, or wins it; both are sound. So whoever takes this step
@@ -18,7 +18,7 @@ pub fn overtake(chunk: ChunkRef<'_>, left: ShardKey) -> Option<Step> {
     if !same || left.generation <= now.generation {
         return None;
     }
-    Some(Step::Rebuild(Move {
+    Some(Step::Copy(Move {
         chunk: now.chunk,
         index: now.index,
         from: Some(holder),
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(overtake(chunk, chunk.key(0)), None, "it is needed");
         let owed = ShardKey { generation: 1, ..chunk.key(2) };
         assert_eq!(overtake(chunk, owed), None, "repair will write that shard anyway");
-        let Some(Step::Rebuild(step)) = overtake(chunk, left) else { panic!("no step") };
+        let Some(Step::Copy(step)) = overtake(chunk, left) else { panic!("no step") };
         assert_eq!(
             part.relocate(&[step]).unwrap(),
             vec![(node(1), ShardKey { generation: 0, ..left })]

@@ -69,6 +69,16 @@ pub enum Step {
     Copy(Move),
 }
 
+impl Step {
+    /// The number of the shard that it is about.
+    pub fn index(&self) -> u8 {
+        match self {
+            Self::Rewrite { index, .. } => *index,
+            Self::Rebuild(step) | Self::Copy(step) => step.index,
+        }
+    }
+}
+
 /// What a chunk needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkPlan {

@@ -84,6 +84,8 @@ pub struct Engine {
     suite: CipherSuite,
     random: OsRandom,
     suspects: Suspects,
+    /// Shards that the sweep met again and again ahead of the catalog.
+    leftovers: Suspects,
 }
 
 impl Engine {
@@ -97,6 +99,7 @@ impl Engine {
             suite: CipherSuite::default(),
             random: OsRandom,
             suspects: Suspects::default(),
+            leftovers: Suspects::default(),
         })
     }
 

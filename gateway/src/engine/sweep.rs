@@ -4,7 +4,8 @@
 //! may be a write in progress: only when it was met in two rounds, long enough apart, is it
 //! condemned, so that no commit can claim it any more, and only then deleted. No clock is trusted
 //! for that: a commit that comes later is refused. A shard that the catalog wants and its node lacks
-//! is repair's business.
+//! is repair's business, and so is one that a repair has left ahead of the catalog, if it is met in
+//! two rounds: its name must die before it can be deleted.
 
 use super::Engine;
 use super::compare;
@@ -17,7 +18,7 @@ use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::placement::NodeState;
 use coffer_core::repair::{ShardState, Verdict};
 use coffer_core::shard::{MAX_BATCH, ShardError, ShardInfo, ShardKey};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -25,6 +26,8 @@ use tokio::time::Instant;
 
 /// The most unclaimed blobs that are remembered from one round to the next.
 const UNCLAIMED: usize = 256 * 1024;
+/// The most shards ahead of the catalog that are remembered from one round to the next.
+const AHEAD: usize = 64 * 1024;
 /// The most blobs that are condemned at once.
 const CONDEMNED: usize = 256;
 /// How long it is remembered that a blob was condemned: longer than any upload of a part can take.
@@ -64,6 +67,8 @@ pub struct SweepReport {
     pub unclaimed: u64,
     /// Shards that a repair has written and not, or not yet, committed.
     pub ahead: u64,
+    /// How many of those were met in the round before, and are repair's business now.
+    pub left_ahead: u64,
     /// Shards that the catalog wants and their nodes lack.
     pub missing: u64,
     /// Nodes that could not be listed to their end.
@@ -78,12 +83,22 @@ pub struct Sweep {
     config: SweepConfig,
     /// When each unclaimed blob was first met, as of the last round.
     first_met: HashMap<BlobId, Instant>,
+    /// The shards ahead of the catalog, as of the last round.
+    ahead: HashSet<(NodeId, ShardKey)>,
+}
+
+/// What a round has met so far, for the next one.
+#[derive(Default)]
+struct Met {
+    unclaimed: HashMap<BlobId, Instant>,
+    ahead: HashSet<(NodeId, ShardKey)>,
 }
 
 impl Sweep {
     /// A sweep that has met nothing yet.
     pub fn new(engine: Arc<Engine>, catalog: CatalogHandle, config: SweepConfig) -> Self {
-        Self { engine, catalog, config, first_met: HashMap::new() }
+        let (first_met, ahead) = (HashMap::new(), HashSet::new());
+        Self { engine, catalog, config, first_met, ahead }
     }
 
     /// Sweeps, while this gateway leads the catalog, until the returned task is aborted.
@@ -93,6 +108,7 @@ impl Sweep {
                 tokio::time::sleep(self.config.interval).await;
                 if !self.catalog.leads() {
                     self.first_met.clear();
+                    self.ahead.clear();
                     continue;
                 }
                 match self.round(now_ms()).await {
@@ -109,7 +125,7 @@ impl Sweep {
     /// When the catalog fails; what was done by then is sound.
     pub async fn round(&mut self, now_ms: u64) -> Result<SweepReport, CatalogError> {
         let mut report = SweepReport::default();
-        let mut met = HashMap::new();
+        let mut met = Met::default();
         let map = self.engine.nodes().map();
         for node in map.nodes.iter().filter(|n| n.state != NodeState::Gone) {
             if let Err(error) = self.sweep_node(node.id, now_ms, &mut met, &mut report).await? {
@@ -119,9 +135,9 @@ impl Sweep {
         }
         // On a node that could not be listed there may be more of what was met before.
         if report.unreachable > 0 {
-            met.extend(self.first_met.drain());
+            met.unclaimed.extend(self.first_met.drain());
         }
-        self.first_met = met;
+        (self.first_met, self.ahead) = (met.unclaimed, met.ahead);
         let pardoned = u64::try_from(PARDON_AFTER.as_millis()).unwrap_or(u64::MAX);
         let before_ms = now_ms.saturating_sub(pardoned);
         self.catalog.submit(Command::Pardon { before_ms }).await?;
@@ -132,7 +148,7 @@ impl Sweep {
         &self,
         node: NodeId,
         now_ms: u64,
-        met: &mut HashMap<BlobId, Instant>,
+        met: &mut Met,
         report: &mut SweepReport,
     ) -> Result<Result<(), ShardError>, CatalogError> {
         let mut after = None;
@@ -150,13 +166,16 @@ impl Sweep {
                 match verdict {
                     Verdict::Dead | Verdict::Condemned => dead.push(key),
                     Verdict::Unclaimed => unclaimed.push(key),
-                    Verdict::Ahead => report.ahead += 1,
+                    Verdict::Ahead => {
+                        report.ahead += 1;
+                        report.left_ahead += u64::from(self.is_left_ahead(node, key, met));
+                    }
                     Verdict::Needed | Verdict::Garbage | Verdict::Reserved => {}
                 }
             }
             report.unclaimed += unclaimed.len() as u64;
             let blobs: BTreeSet<BlobId> = unclaimed.iter().map(|key| key.blob).collect();
-            let condemned = self.condemn(&blobs, now_ms, met).await?;
+            let condemned = self.condemn(&blobs, now_ms, &mut met.unclaimed).await?;
             report.condemned += condemned.len() as u64;
             dead.extend(unclaimed.into_iter().filter(|key| condemned.contains(&key.blob)));
             report.deleted += self.delete(node, dead).await;
@@ -207,6 +226,19 @@ impl Sweep {
         }
         let failed = self.engine.delete_from_nodes(ShardsByNode::from([(node, keys)])).await;
         if failed.is_empty() { count } else { 0 }
+    }
+
+    /// Remembers a shard that is ahead of the catalog. Returns whether it was so in the round before;
+    /// repair is told then.
+    fn is_left_ahead(&self, node: NodeId, key: ShardKey, met: &mut Met) -> bool {
+        if met.ahead.len() < AHEAD {
+            met.ahead.insert((node, key));
+        }
+        let again = self.ahead.contains(&(node, key));
+        if again {
+            self.engine.leftovers.note(node, key);
+        }
+        again
     }
 
     /// Makes sure that a node lacks a shard, which may have been written since the node was listed,

@@ -67,6 +67,41 @@ async fn dead_names_go_names_ahead_of_the_catalog_and_reserved_ones_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_repair_left_ahead_of_the_catalog_is_overtaken_and_then_deleted() {
+    let world = World::new(7, 7).await;
+    let part = world.put("a", 100_000).await;
+    let truth = world.payloads();
+    let chunk = part.chunk(0).unwrap();
+    let holders: Vec<NodeId> = chunk.placed().map(|(node, _)| node).collect();
+    let other = world.cluster.nodes.iter().find(|n| !holders.contains(&n.id)).unwrap();
+    let info = chunk.chunk.shape.shard_info();
+    let payload = |index| truth.iter().find(|(k, _)| *k == chunk.key(index)).unwrap().1.clone();
+    // A data shard and parity; of one there is a second, two generations ahead.
+    for (index, generation) in [(1, 1), (4, 1), (1, 2)] {
+        other.keep(ShardKey { generation, ..chunk.key(index) }, info, payload(index));
+    }
+    let repair = world.repair(quick());
+    let mut sweep = sweep(&world, Duration::ZERO);
+    let first = sweep.round(1).await.unwrap();
+    assert_eq!((first.ahead, first.left_ahead, first.deleted), (3, 0, 0), "it may be under way");
+    let mut now_ms = 1;
+    while !other.shards().is_empty() {
+        now_ms += 1;
+        assert!(now_ms < 500, "{:?}", other.shards());
+        sweep.round(now_ms).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.collect_garbage().await;
+    world.until_whole().await;
+    assert_eq!(world.cluster.shard_count(), 6, "nothing is left of it");
+    let left = sweep.round(now_ms + 1).await.unwrap();
+    assert_eq!((left.ahead, left.deleted, left.missing), (0, 0, 0));
+    let status = repair.status();
+    assert_eq!((status.shards_moved, status.shards_rebuilt), (0, 0), "none went elsewhere");
+    assert_eq!(status.bytes_read, 3 * u64::from(info.len), "one shard is read for each");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_lost_unnoticed_is_found_and_repaired() {
     let world = World::new(6, 6).await;
     for n in 0..20 {

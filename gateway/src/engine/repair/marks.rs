@@ -1,4 +1,5 @@
-//! Shards that are known to be lost or damaged on nodes that answer.
+//! Shards that repair has to know of when it comes to their blob: lost or damaged on nodes that
+//! answer, or left ahead of the catalog.
 
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::ShardKey;
@@ -16,14 +17,21 @@ type Bad = HashSet<(NodeId, ShardKey)>;
 pub(super) struct Marks(Mutex<HashMap<BlobId, Bad>>);
 
 impl Marks {
-    /// Remembers a shard. Returns whether it was not known.
-    pub(super) fn note(&self, node: NodeId, key: ShardKey) -> bool {
+    /// Remembers a shard, if there is room.
+    pub(super) fn note(&self, node: NodeId, key: ShardKey) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let room = known.len() < MOST || known.contains_key(&key.blob);
-        room && known.entry(key.blob).or_default().insert((node, key))
+        if room {
+            known.entry(key.blob).or_default().insert((node, key));
+        }
     }
 
-    /// The shards of a blob that are bad.
+    /// Whether so many blobs more can be remembered.
+    pub(super) fn has_room(&self, blobs: usize) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len() + blobs <= MOST
+    }
+
+    /// The shards of a blob.
     pub(super) fn of(&self, blob: BlobId) -> Bad {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&blob).cloned().unwrap_or_default()
@@ -38,6 +46,12 @@ impl Marks {
                 known.remove(&key.blob);
             }
         }
+    }
+
+    /// Hands out the shards of a blob, and forgets them.
+    pub(super) fn take(&self, blob: BlobId) -> Bad {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&blob).unwrap_or_default()
     }
 
     /// Forgets all shards of a blob.

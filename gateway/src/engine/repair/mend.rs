@@ -9,7 +9,7 @@ use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::manifest::{ChunkRef, Move, Part};
 use coffer_core::random;
-use coffer_core::repair::{ChunkPlan, Step, Verdict, judge};
+use coffer_core::repair::{Step, Verdict, judge, overtake};
 use coffer_core::seal::PartSealer;
 use coffer_core::shard::{BlockRange, ShardError, ShardKey, ShardStore};
 use futures::future::join_all;
@@ -35,20 +35,18 @@ impl Repairer {
         let found = self.catalog.read(Scope::Hidden, |c| c.blob_part(blob)).await?;
         let Some((owner, part)) = found else {
             self.marks.forget_blob(blob);
+            self.leftovers.forget_blob(blob);
             return Ok(());
         };
-        let bad = self.marks.of(blob);
-        let mut plans = self.scene().situation(&bad, |situation| situation.plan_part(&part));
-        if plans.is_empty() {
-            self.marks.forget_blob(blob);
+        let work = self.work_on(&part);
+        if work.is_empty() {
             return Ok(());
         }
-        plans.sort_by_key(|plan| plan.urgency);
         let sealer = self.sealer(&owner, &part).await?;
         let (mut moves, mut failure) = (Vec::new(), None);
-        for plan in &plans {
-            let Some(chunk) = part.chunk(plan.chunk) else { continue };
-            match self.mend_chunk(chunk, plan, sealer.as_ref()).await {
+        for (number, steps) in &work {
+            let Some(chunk) = part.chunk(*number) else { continue };
+            match self.mend_chunk(chunk, steps, sealer.as_ref()).await {
                 Ok((done, failed)) => {
                     moves.extend(done);
                     failure = failure.or(failed);
@@ -63,6 +61,35 @@ impl Repairer {
             self.commit(blob, moves).await?;
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    /// The steps that a part needs, by chunk: the most urgent first, and last those by which what
+    /// other repairs have left behind is overtaken.
+    fn work_on(&self, part: &Part) -> Vec<(u32, Vec<Step>)> {
+        let (scene, bad) = (self.scene(), self.marks.of(part.blob));
+        let mut plans = scene.situation(&bad, |situation| situation.plan_part(part));
+        if plans.is_empty() {
+            self.marks.forget_blob(part.blob);
+        }
+        plans.sort_by_key(|plan| plan.urgency);
+        let mut work: Vec<_> = plans.into_iter().map(|plan| (plan.chunk, plan.steps)).collect();
+        // Each is tried once; if it is still there, the sweep meets it again.
+        for (_, left) in self.leftovers.take(part.blob) {
+            let Some(chunk) = part.chunk(left.chunk) else { continue };
+            let Some(step) = overtake(chunk, left) else { continue };
+            let holder = chunk.node_of(left.index.into());
+            let takes = |node| scene.standings.get(&node).is_some_and(|s| s.takes_shards());
+            if !holder.is_some_and(takes) {
+                continue;
+            }
+            match work.iter_mut().find(|(number, _)| *number == left.chunk) {
+                // Any step gives the shard its next name, but for one that writes it where it is.
+                Some((_, steps)) if steps.iter().any(|s| s.index() == left.index) => {}
+                Some((_, steps)) => steps.push(step),
+                None => work.push((left.chunk, vec![step])),
+            }
+        }
+        work
     }
 
     /// What opens the part's segments; `None` if only the client has the key.
@@ -87,20 +114,20 @@ impl Repairer {
     async fn mend_chunk(
         &self,
         chunk: ChunkRef<'_>,
-        plan: &ChunkPlan,
+        steps: &[Step],
         sealer: Option<&Arc<PartSealer>>,
     ) -> Result<(Vec<Move>, Option<RepairError>), RepairError> {
         let shape = chunk.chunk.shape;
         let shard_len = u64::from(shape.shard_len());
-        let copies = plan.steps.iter().filter(|s| matches!(s, Step::Copy(_))).count();
-        let reads = copies + if copies < plan.steps.len() { shape.code().k() } else { 0 };
-        self.wait_for((reads + plan.steps.len()) as u64 * shard_len).await;
+        let copies = steps.iter().filter(|s| matches!(s, Step::Copy(_))).count();
+        let reads = copies + if copies < steps.len() { shape.code().k() } else { 0 };
+        self.wait_for((reads + steps.len()) as u64 * shard_len).await;
         // The stripe, the shards that it comes from, and copies of them that are being opened.
         let _held = self.engine.budget.take(shape.stripe_len() * 3).await;
 
         let mut targets = Vec::new();
         let mut rebuilt = Vec::new();
-        for step in &plan.steps {
+        for step in steps {
             match step {
                 Step::Copy(step) => match self.copy(chunk, *step, sealer).await {
                     Some(payload) => targets.extend(target(chunk, *step, payload)),
@@ -110,7 +137,8 @@ impl Repairer {
                 Step::Rewrite { index, node } => rebuilt.push((*index, *node, None)),
             }
         }
-        self.counters.moved.fetch_add(targets.len() as u64, Ordering::Relaxed);
+        let moved = targets.iter().filter(|t| t.step.is_some_and(|s| s.from != Some(s.to)));
+        self.counters.moved.fetch_add(moved.count() as u64, Ordering::Relaxed);
         if !rebuilt.is_empty() {
             let stripe = self.stripe(chunk, sealer).await?;
             self.counters.rebuilt.fetch_add(rebuilt.len() as u64, Ordering::Relaxed);

@@ -23,6 +23,7 @@ mod status;
 mod survey;
 pub(super) mod word;
 
+pub use pace::Clock;
 pub use status::{PassStatus, Queued, RepairStatus};
 pub use word::{RepairAnswer, RepairRequest};
 
@@ -39,7 +40,7 @@ use coffer_core::repair::{Situation, Standing, Urgency};
 use coffer_core::seal::SealError;
 use coffer_core::shard::ShardKey;
 use marks::Marks;
-use pace::Pace;
+use pace::{Pace, RealClock};
 use queue::Queue;
 use status::Counters;
 use std::collections::{HashMap, HashSet};
@@ -48,7 +49,6 @@ use std::time::Duration;
 use survey::Pass;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
 
 /// The most blobs that wait for repair.
 const QUEUE: usize = 4096;
@@ -66,6 +66,8 @@ pub struct RepairConfig {
     pub patience: Duration,
     /// Names of the keys that lock some objects' data keys a second time.
     pub named_keys: Vec<String>,
+    /// The clock of [`RepairConfig::bytes_per_second`].
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for RepairConfig {
@@ -76,6 +78,7 @@ impl Default for RepairConfig {
             interval: Duration::from_secs(5),
             patience: Duration::from_secs(15 * 60),
             named_keys: Vec::new(),
+            clock: Arc::new(RealClock::default()),
         }
     }
 }
@@ -132,10 +135,11 @@ pub struct Repairer {
     now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
     queue: Mutex<Queue>,
     marks: Marks,
+    /// Shards that are ahead of the catalog.
+    leftovers: Marks,
     pass: Mutex<Pass>,
     pace: Mutex<Pace>,
     counters: Counters,
-    began: Instant,
     /// Told when there is something in the queue.
     work: Notify,
 }
@@ -160,10 +164,10 @@ impl Repairer {
         Arc::new(Self {
             queue: Mutex::new(Queue::new(QUEUE)),
             marks: Marks::default(),
+            leftovers: Marks::default(),
             pass: Mutex::default(),
             pace: Mutex::new(Pace::new(config.bytes_per_second)),
             counters: Counters::default(),
-            began: Instant::now(),
             work: Notify::new(),
             leads: Box::new(leads),
             now_ms: Box::new(now_ms),
@@ -262,9 +266,11 @@ impl Repairer {
     async fn wait_for(&self, bytes: u64) {
         let wait = {
             let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            pace.take(self.began.elapsed(), bytes)
+            pace.take(self.config.clock.elapsed(), bytes)
         };
-        tokio::time::sleep(wait).await;
+        if !wait.is_zero() {
+            self.config.clock.sleep(wait).await;
+        }
     }
 }
 

@@ -1,6 +1,37 @@
 //! Keeping to a rate, over any clock.
 
+use futures::future::BoxFuture;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// The clock by which repair keeps its pace.
+pub trait Clock: std::fmt::Debug + Send + Sync {
+    /// The time since it was made.
+    fn elapsed(&self) -> Duration;
+
+    /// Waits.
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// The runtime's clock.
+#[derive(Debug)]
+pub(super) struct RealClock(Instant);
+
+impl Default for RealClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for RealClock {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(time))
+    }
+}
 
 /// Spreads work over time: each piece may begin when those before it have had their share.
 #[derive(Debug)]

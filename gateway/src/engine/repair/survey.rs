@@ -3,9 +3,10 @@
 use super::status::PassStatus;
 use super::{Repairer, Scene};
 use crate::engine::nodes::follow;
+use crate::engine::suspects::MOST;
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::ids::{BlobId, NodeId};
-use coffer_core::repair::Standing;
+use coffer_core::repair::{Standing, Urgency, overtake};
 use coffer_core::shard::{MAX_FINDINGS, ShardKey};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -82,6 +83,7 @@ impl Repairer {
             } else {
                 // The leader finds all of it by itself, but for what reads here have met.
                 self.report_suspects().await;
+                self.engine.leftovers.take();
                 self.queue().clear();
                 *self.pass() = Pass::default();
             }
@@ -95,8 +97,14 @@ impl Repairer {
         self.ask_nodes().await?;
         let scene = self.scene();
         self.pass().notice(&scene);
-        for (node, key) in self.engine.suspects.take() {
-            self.suspect(&scene, node, key).await?;
+        // What there is no room for waits, and whoever would tell of more waits with it.
+        if self.marks.has_room(MOST) {
+            for (node, key) in self.engine.suspects.take() {
+                self.suspect(&scene, node, key).await?;
+            }
+        }
+        for (node, key) in self.engine.leftovers.take() {
+            self.leftover(node, key).await?;
         }
         self.look_at_owed(&scene).await?;
         // A pass that hurries goes on for as long as the queue has room for what it finds.
@@ -151,6 +159,17 @@ impl Repairer {
         if is_needed {
             self.marks.note(node, key);
             self.consider(scene, &part);
+        }
+        Ok(())
+    }
+
+    /// A shard that a repair has left ahead of the catalog: its name must die.
+    async fn leftover(&self, node: NodeId, key: ShardKey) -> Result<(), CatalogError> {
+        let found = self.catalog.read(Scope::Hidden, |c| c.blob_part(key.blob)).await?;
+        let step = found.as_ref().and_then(|(_, part)| overtake(part.chunk(key.chunk)?, key));
+        if step.is_some() {
+            self.leftovers.note(node, key);
+            self.enqueue(key.blob, Urgency::Misplaced);
         }
         Ok(())
     }
