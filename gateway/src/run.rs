@@ -163,6 +163,7 @@ impl Gateway {
         let repair = RepairConfig {
             bytes_per_second: settings.repair_mib_per_second.saturating_mul(1024 * 1024),
             patience: Duration::from_secs(settings.node_patience_seconds),
+            interval: Duration::from_secs(settings.repair_interval_seconds),
             named_keys: encryption::named_keys(&settings.kms_keys),
             ..RepairConfig::default()
         };
@@ -228,6 +229,11 @@ impl Gateway {
         let server = Server::start(sockets, &tls, front).map_err(failed)?;
         let grace = Duration::from_secs(settings.garbage_grace_seconds);
         let garbage = GcConfig { grace, ..GcConfig::default() };
+        let sweep = SweepConfig {
+            interval: Duration::from_secs(settings.sweep_interval_seconds),
+            orphan_grace: Duration::from_secs(settings.orphan_grace_seconds),
+            ..SweepConfig::default()
+        };
         let rules = LifecycleConfig {
             interval: Duration::from_secs(settings.lifecycle_interval_seconds),
             day: Duration::from_secs(settings.lifecycle_day_seconds),
@@ -237,7 +243,7 @@ impl Gateway {
             follow::spawn(engine.clone(), catalog.clone()),
             repairer.spawn(),
             monitor.spawn(),
-            Sweep::new(engine.clone(), catalog.clone(), SweepConfig::default()).spawn(now_ms),
+            Sweep::new(engine.clone(), catalog.clone(), sweep).spawn(now_ms),
             gc::spawn(engine, catalog.clone(), garbage, now_ms),
             lifecycle::spawn(catalog, rules, now_ms),
         ]);

@@ -61,6 +61,17 @@ pub struct GatewayConfig {
     /// loopback address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
+    /// The pause between two looks of repair at the storage nodes and at what is owed, in seconds.
+    #[serde(default = "default_repair_interval")]
+    pub repair_interval_seconds: u64,
+    /// The pause between two rounds of the sweep, which compares what the storage nodes hold with
+    /// what the catalog wants, in seconds.
+    #[serde(default = "default_sweep_interval")]
+    pub sweep_interval_seconds: u64,
+    /// How long the sweep leaves shards alone that no object has claimed, in seconds. An upload
+    /// whose shards are that old before it is committed is refused.
+    #[serde(default = "default_orphan_grace")]
+    pub orphan_grace_seconds: u64,
     /// Whether what the catalog is told is also written to the storage nodes, so that it can be
     /// rebuilt from them if all gateways are lost.
     #[serde(default = "default_journal")]
@@ -115,6 +126,18 @@ const fn default_health_interval() -> u64 {
     10
 }
 
+const fn default_repair_interval() -> u64 {
+    5
+}
+
+const fn default_sweep_interval() -> u64 {
+    3600
+}
+
+const fn default_orphan_grace() -> u64 {
+    24 * 3600
+}
+
 const fn default_journal() -> bool {
     true
 }
@@ -149,6 +172,9 @@ impl GatewayConfig {
             health_interval_seconds: default_health_interval(),
             drain_failing_nodes: false,
             metrics_listen: None,
+            repair_interval_seconds: default_repair_interval(),
+            sweep_interval_seconds: default_sweep_interval(),
+            orphan_grace_seconds: default_orphan_grace(),
             journal: default_journal(),
             memory_mib: default_memory(),
             max_requests: default_requests(),
@@ -180,6 +206,14 @@ impl GatewayConfig {
         if config.metrics_listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             let why = "metrics_listen: it must be a loopback address, since no credentials are asked for; elsewhere read /.coffer/v1/metrics with a token";
             return Err(FileError::invalid(path, why));
+        }
+        let intervals = [
+            ("repair_interval_seconds", config.repair_interval_seconds),
+            ("sweep_interval_seconds", config.sweep_interval_seconds),
+            ("orphan_grace_seconds", config.orphan_grace_seconds),
+        ];
+        if let Some((name, _)) = intervals.iter().find(|(_, seconds)| *seconds == 0) {
+            return Err(FileError::invalid(path, format!("{name}: at least 1 is needed")));
         }
         if config.max_requests == 0 {
             return Err(FileError::invalid(path, "max_requests: at least 1 is needed"));
@@ -241,4 +275,27 @@ pub fn save_cluster(path: &Path, map: &ClusterMap) -> Result<(), FileError> {
     let text =
         serde_json::to_string_pretty(map).map_err(|e| FileError::invalid(path, e.to_string()))?;
     files::write(path, format!("{text}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(line: &str) -> Result<GatewayConfig, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.toml");
+        std::fs::write(&path, format!("listen = \"127.0.0.1:9000\"\n{line}\n")).unwrap();
+        GatewayConfig::load(&path).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn intervals_have_defaults_can_be_set_and_are_not_zero() {
+        assert_eq!(load("").unwrap(), GatewayConfig::new(([127, 0, 0, 1], 9000).into()));
+        assert_eq!(load("sweep_interval_seconds = 7").unwrap().sweep_interval_seconds, 7);
+        for name in ["repair_interval_seconds", "sweep_interval_seconds", "orphan_grace_seconds"] {
+            let refused = load(&format!("{name} = 0")).unwrap_err();
+            assert!(refused.contains(name) && refused.contains("at least 1"), "{refused}");
+            assert!(load(&format!("{name} = 86400")).is_ok());
+        }
+    }
 }
