@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod fsck;
+mod several;
+mod special;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweep;
@@ -13,8 +15,6 @@ use coffer_core::placement::NodeState;
 use std::time::{Duration, Instant};
 use support::Mood;
 use world::{World, quick};
-
-const MIB: u64 = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn owed_shards_are_written_when_their_nodes_are_back() {
@@ -32,7 +32,7 @@ async fn owed_shards_are_written_when_their_nodes_are_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_node_is_rebuilt_from_k_bytes_for_each_at_the_set_rate() {
+async fn a_lost_node_is_rebuilt_from_k_bytes_for_each() {
     let world = World::new(7, 7).await;
     for n in 0..6 {
         world.put(&format!("a{n}"), 3_000_000).await;
@@ -43,9 +43,8 @@ async fn a_lost_node_is_rebuilt_from_k_bytes_for_each_at_the_set_rate() {
     world.cluster.nodes[2].wipe();
     let before = world.bytes_read();
     let began = Instant::now();
-    let rate = 24 * MIB;
     let mut config = quick();
-    (config.bytes_per_second, config.patience) = (rate, Duration::ZERO);
+    config.patience = Duration::ZERO;
     let repair = world.repair(config);
     let gone = world.cluster.nodes[2].id;
     world
@@ -56,8 +55,6 @@ async fn a_lost_node_is_rebuilt_from_k_bytes_for_each_at_the_set_rate() {
     assert_eq!(status.bytes_written, lost, "what was lost is rebuilt, and nothing else");
     assert_eq!(status.bytes_read, read);
     assert!(read <= 4 * lost, "{read} bytes were read for {lost}");
-    let allowed = (took.as_secs_f64() + 1.0) * rate as f64;
-    assert!((read + lost) as f64 <= allowed, "{read} + {lost} in {took:?}");
     world.until_whole().await;
     println!("rebuilt {lost} bytes from {read} in {took:?}");
 }

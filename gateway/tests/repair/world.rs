@@ -14,7 +14,9 @@ use coffer_core::repair::{Situation, Standing};
 use coffer_core::seal::Key;
 use coffer_core::shard::{ShardKey, ShardStore};
 use coffer_gateway::catalog::CatalogHandle;
-use coffer_gateway::engine::keys::{BucketKeys, MasterKey};
+use coffer_gateway::catalog::raft::options::Options;
+use coffer_gateway::catalog::store::{MemoryTrees, Work};
+use coffer_gateway::engine::keys::{BucketKeys, MasterKey, SecondLock};
 use coffer_gateway::engine::nodes::{NodeSet, follow};
 use coffer_gateway::engine::repair::{RepairConfig, RepairStatus, Repairer};
 use coffer_gateway::engine::{Engine, EngineConfig, gc};
@@ -39,7 +41,11 @@ pub(crate) fn quick() -> RepairConfig {
 pub(crate) struct Running(Arc<Repairer>, JoinHandle<()>);
 
 impl Running {
-    #[allow(dead_code)] // the monitor's tests watch it
+    pub(crate) fn start(repairer: Arc<Repairer>) -> Self {
+        let task = repairer.spawn();
+        Self(repairer, task)
+    }
+
     pub(crate) fn repairer(&self) -> Arc<Repairer> {
         self.0.clone()
     }
@@ -62,7 +68,23 @@ pub(crate) struct World {
     master: MasterKey,
     keys: BucketKeys,
     objects: Mutex<BTreeMap<String, (Part, Vec<u8>)>>,
-    _dir: tempfile::TempDir,
+    /// The objects whose data keys have a second lock.
+    locked: Mutex<BTreeMap<String, SecondLock>>,
+}
+
+/// An engine over nodes, which waits for none of them for long.
+pub(crate) fn engine(map: ClusterMap, stores: HashMap<NodeId, Arc<dyn ShardStore>>) -> Arc<Engine> {
+    let config = EngineConfig {
+        shard_timeout: Duration::from_secs(2),
+        hedge_after: Duration::from_millis(50),
+        straggler_grace: Duration::from_millis(50),
+        ..EngineConfig::default()
+    };
+    Engine::new(config, NodeSet::new(map, stores).unwrap())
+}
+
+pub(crate) fn master() -> Key {
+    Key::from_bytes([1; 32])
 }
 
 fn bucket() -> BucketName {
@@ -85,32 +107,38 @@ impl World {
     ) -> Self {
         let mut map = cluster.map();
         map.nodes.truncate(mapped);
-        let config = EngineConfig {
-            shard_timeout: Duration::from_secs(2),
-            hedge_after: Duration::from_millis(50),
-            straggler_grace: Duration::from_millis(50),
-            ..EngineConfig::default()
-        };
-        let engine = Engine::new(config, NodeSet::new(map, stores).unwrap());
-        let dir = tempfile::tempdir().unwrap();
-        let key = Key::from_bytes([1; 32]);
-        let catalog = CatalogHandle::open(dir.path(), &key).await.unwrap();
+        let engine = engine(map, stores);
+        let options = Options { work: Work::Inline, ..Options::alone() };
+        let trees = Arc::new(MemoryTrees::default());
+        let catalog = CatalogHandle::start(trees, &master(), options).await.unwrap();
+        Self::through(cluster, engine, catalog).await
+    }
+
+    /// Over nodes, through a gateway's engine and catalog.
+    pub(crate) async fn through(
+        cluster: Cluster,
+        engine: Arc<Engine>,
+        catalog: CatalogHandle,
+    ) -> Self {
         follow::follow(engine.nodes(), &catalog).await.unwrap();
-        let master = MasterKey::new(&key);
+        let master = MasterKey::new(&master());
         let record =
             master.new_bucket(&bucket(), Code::DEFAULT, "root".into(), 0, &OsRandom).unwrap();
         let keys = master.open(&bucket(), &record).unwrap();
         catalog.submit(Command::CreateBucket { bucket: bucket(), record }).await.unwrap();
-        let objects = Mutex::default();
-        Self { cluster, engine, catalog, master, keys, objects, _dir: dir }
+        let (objects, locked) = (Mutex::default(), Mutex::default());
+        Self { cluster, engine, catalog, master, keys, objects, locked }
     }
 
     pub(crate) fn repair(&self, config: RepairConfig) -> Running {
         let (engine, catalog) = (self.engine.clone(), self.catalog.clone());
         let master = self.master.clone();
-        let repairer = Repairer::new(engine, catalog, master, config, || true, || 1);
-        let task = repairer.spawn();
-        Running(repairer, task)
+        Running::start(Repairer::new(engine, catalog, master, config, || true, || 1))
+    }
+
+    /// The master key of the bucket's key.
+    pub(crate) fn master(&self) -> &MasterKey {
+        &self.master
     }
 
     /// The content of an object.
@@ -120,22 +148,32 @@ impl World {
         data
     }
 
-    async fn write(&self, data: &[u8]) -> Part {
+    async fn write(&self, data: &[u8], keys: &BucketKeys) -> Part {
         let body = stream::iter([Ok(Bytes::copy_from_slice(data))]);
         let length = Some(data.len() as u64);
-        self.engine.write_part(&self.keys, body, length, ()).await.unwrap().0
+        self.engine.write_part(keys, body, length, ()).await.unwrap().0
     }
 
     /// Writes shards that are not committed, the content of object "b".
     pub(crate) async fn write_only(&self, len: usize) -> Part {
-        self.write(&Self::content("b", len)).await
+        self.write(&Self::content("b", len), &self.keys).await
     }
 
     /// Stores an object of `len` bytes.
     pub(crate) async fn put(&self, name: &str, len: usize) -> Part {
         let data = Self::content(name, len);
-        let part = self.write(&data).await;
+        let part = self.write(&data, &self.keys).await;
         self.commit(name, part.clone(), data).await.unwrap();
+        part
+    }
+
+    /// Stores an object whose data key has a second lock.
+    pub(crate) async fn put_locked(&self, name: &str, len: usize, lock: &SecondLock) -> Part {
+        let data = Self::content(name, len);
+        let keys = self.keys.clone().also_under(Some(lock.clone()));
+        let part = self.write(&data, &keys).await;
+        self.commit(name, part.clone(), data).await.unwrap();
+        self.locked.lock().unwrap().insert(name.to_owned(), lock.clone());
         part
     }
 
@@ -241,12 +279,19 @@ impl World {
 
     /// Whether all objects are what was stored.
     pub(crate) async fn reads_back(&self) -> bool {
+        self.reads_back_by(&self.engine).await
+    }
+
+    /// As [`World::reads_back`], through another gateway's engine.
+    pub(crate) async fn reads_back_by(&self, engine: &Arc<Engine>) -> bool {
         let names: Vec<String> = self.objects.lock().unwrap().keys().cloned().collect();
         for (part, name) in self.parts().await.into_iter().zip(names) {
             let data = self.objects.lock().unwrap()[&name].1.clone();
             let manifest = Manifest { parts: vec![part] };
             let range = 0..data.len() as u64;
-            let Ok(stream) = self.engine.read(&self.keys, manifest, range).await else {
+            let lock = self.locked.lock().unwrap().get(&name).cloned();
+            let keys = self.keys.clone().also_under(lock);
+            let Ok(stream) = engine.read(&keys, manifest, range).await else {
                 return false;
             };
             let Ok(got) = stream.try_collect::<Vec<Bytes>>().await else { return false };

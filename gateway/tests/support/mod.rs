@@ -198,6 +198,7 @@ impl Cluster {
         Self { nodes: (0..nodes).map(|i| Arc::new(node(i))).collect() }
     }
 
+    /// The nodes, each in its own failure domain.
     pub(crate) fn map(&self) -> ClusterMap {
         let entry = |node: &Arc<MemoryNode>| NodeEntry {
             id: node.id,
