@@ -388,3 +388,33 @@ fn a_check_is_told_in_a_table_or_in_json_and_by_its_exit_code() {
         assert_eq!(place.code(&["admin", "fsck"]), 1, "no summary, no verdict");
     }
 }
+
+#[test]
+fn rebuilding_the_catalog_is_handed_over_to_the_gateways_program() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    // Somewhere where no other program is beside it.
+    std::fs::copy(env!("CARGO_BIN_EXE_coffer"), place.path("coffer")).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(place.path("coffer"));
+        command.env_clear().env("PATH", place.path("bin")).args(["admin", "rebuild-catalog"]);
+        command.args(args).output().unwrap()
+    };
+    let lacking = run(&["--data", "gateway"]);
+    let told = text(&lacking.stderr);
+    assert_eq!(lacking.status.code(), Some(2), "{told}");
+    assert!(told.contains("neither beside coffer nor in PATH"), "{told}");
+    assert!(told.contains("coffer-gateway rebuild-catalog --data DIR"), "{told}");
+
+    let script = |name: &str, says: &str| {
+        place.write(name, format!("#!/bin/sh\necho {says} \"$@\"\nexit 3\n").as_bytes());
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(place.path(name), mode).unwrap();
+    };
+    script("bin/coffer-gateway", "by PATH");
+    let done = run(&["--data", "a b", "--replace"]);
+    assert_eq!(text(&done.stdout), "by PATH rebuild-catalog --data a b --replace\n");
+    assert_eq!(done.status.code(), Some(3), "its exit code is ours");
+    script("coffer-gateway", "beside");
+    assert_eq!(text(&run(&["--data", "a"]).stdout), "beside rebuild-catalog --data a\n");
+}

@@ -7,7 +7,7 @@ mod exit;
 mod output;
 mod session;
 
-use args::{Cli, Command};
+use args::{Admin, Cli, Command};
 use clap::{CommandFactory, Parser};
 use coffer_client::RetryPolicy;
 use exit::Failure;
@@ -23,6 +23,9 @@ fn main() -> ExitCode {
     let output = Output::new(&cli.global);
     let result = match cli.command {
         Command::Completions { shell } => completions(shell),
+        Command::Admin(Admin::RebuildCatalog { args }) => {
+            commands::admin::rebuild::run(&args, &output)
+        }
         command => serve(command, &cli.global, &output),
     };
     match result {

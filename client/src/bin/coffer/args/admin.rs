@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use coffer_client::Endpoint;
+use std::ffi::OsString;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -63,6 +64,20 @@ pub(crate) enum Admin {
     },
     /// Show how far repair is: what waits, the pass over all blobs, and what was done
     Repair,
+    /// With all catalogs lost, make one anew from the storage nodes and the master key
+    ///
+    /// No gateway can be asked for that. It has to be done on the machine of one, while none runs:
+    /// this runs `coffer-gateway rebuild-catalog`, which is looked for beside `coffer` and in PATH.
+    RebuildCatalog {
+        /// What `coffer-gateway rebuild-catalog` is to be given, such as --data DIR; --help shows it
+        #[arg(
+            value_name = "ARGS",
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        args: Vec<OsString>,
+    },
     /// Compare the catalog with what the storage nodes hold, both ways
     #[command(after_help = FSCK_HELP)]
     Fsck {

@@ -1,6 +1,6 @@
 //! The commands.
 
-mod admin;
+pub(crate) mod admin;
 mod buckets;
 mod cat;
 mod cp;

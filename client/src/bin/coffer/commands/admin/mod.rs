@@ -5,6 +5,7 @@ mod fsck;
 mod gateway;
 mod health;
 mod node;
+pub(crate) mod rebuild;
 mod repair;
 
 use crate::args::Admin;
@@ -19,6 +20,8 @@ pub(crate) async fn run(session: &Session<'_>, command: Admin) -> Result<(), Fai
         Admin::Health { watch } => health::run(session, watch).await,
         Admin::Events { since, follow } => events::run(session, since, follow).await,
         Admin::Repair => repair::run(session).await,
+        // Served before there is a session: it asks no gateway.
+        Admin::RebuildCatalog { .. } => Ok(()),
     }
 }
 
