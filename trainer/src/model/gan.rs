@@ -238,6 +238,7 @@ impl Learner for Gan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::Cursor;
 
     #[test]
     fn labels_of_real_pictures_are_smoothed_and_of_made_ones_are_not() {
@@ -248,6 +249,28 @@ mod tests {
         // -(0.9 ln s(2) + 0.1 ln s(-2)) and -ln(1 - s(2)), s the sigmoid.
         assert!((on(2.0, true, Some(SMOOTHING)) - 0.326_928).abs() < 1e-5);
         assert!((on(2.0, false, None) - 2.126_928).abs() < 1e-5);
+    }
+
+    #[test]
+    fn both_networks_learn_at_every_step() {
+        let rate = Rate { first: 1e-3, decay: 1.0 };
+        let mut gan = Gan::new(Device::flex(), rate, GanConfig { hidden: 4, latent: 2 }, 1);
+        let batch = Batch {
+            start: Cursor::default(),
+            pixels: vec![128; 3 * PIXELS],
+            labels: vec![0; 3],
+            last: true,
+        };
+        let mut rng = stream(1, Purpose::TrainNoise, &[]);
+        let mut before = gan.save().unwrap();
+        for _ in 0..3 {
+            gan.learn(&batch, &mut rng);
+            let after = gan.save().unwrap();
+            for ((name, old), (_, new)) in before.iter().zip(&after) {
+                assert!(old != new, "{name}");
+            }
+            before = after;
+        }
     }
 
     #[test]
