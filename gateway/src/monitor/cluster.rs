@@ -198,10 +198,10 @@ impl ClusterWatch {
             let first = || Steady::new(false, self.soon);
             let silent = self.gateways.entry(gateway.id).or_insert_with(first);
             if silent.see(!gateway.reachable).is_some() {
-                let (id, name) = (gateway.id, gateway.name.clone());
+                let (gateway_id, name) = (gateway.id, gateway.name.clone());
                 news.push(match silent.get() {
-                    true => News::GatewaySilent { gateway: name, id },
-                    false => News::GatewayBack { gateway: name, id },
+                    true => News::GatewaySilent { gateway: name, gateway_id },
+                    false => News::GatewayBack { gateway: name, gateway_id },
                 });
             }
         }
@@ -254,10 +254,10 @@ mod tests {
     fn leaders_and_gateways_come_and_go() {
         let mut watch = watch();
         assert_eq!(polls(&mut watch, 5, &seen(Some(1), true)), []);
-        let (from, to, id) = (Some(GatewayId(1)), GatewayId(2), GatewayId(3));
+        let (from, to, gateway_id) = (Some(GatewayId(1)), GatewayId(2), GatewayId(3));
         let gateway = "gateway-3".to_owned();
         let told = polls(&mut watch, 5, &seen(Some(2), false));
-        let silent = News::GatewaySilent { gateway: gateway.clone(), id };
+        let silent = News::GatewaySilent { gateway: gateway.clone(), gateway_id };
         assert_eq!(told, [News::LeaderChanged { from, to }, silent]);
         assert_eq!(polls(&mut watch, 1, &seen(None, false)), [], "an election is soon over");
         assert_eq!(polls(&mut watch, 5, &seen(Some(2), false)), []);
@@ -265,7 +265,7 @@ mod tests {
         assert!(watch.is_leaderless());
         let told = polls(&mut watch, 5, &seen(Some(1), true));
         let leads = News::LeaderChanged { from: Some(to), to: GatewayId(1) };
-        assert_eq!(told, [News::GatewayBack { gateway, id }, leads]);
+        assert_eq!(told, [News::GatewayBack { gateway, gateway_id }, leads]);
         // One that was removed is no loss.
         let mut two = seen(Some(1), true);
         two.gateways.pop();

@@ -74,9 +74,9 @@ pub enum News {
     /// It could again.
     JournalCaughtUp,
     /// A gateway does not answer.
-    GatewaySilent { gateway: String, id: GatewayId },
+    GatewaySilent { gateway: String, gateway_id: GatewayId },
     /// It answers again.
-    GatewayBack { gateway: String, id: GatewayId },
+    GatewayBack { gateway: String, gateway_id: GatewayId },
     /// Another gateway leads the catalog.
     LeaderChanged { from: Option<GatewayId>, to: GatewayId },
     /// None leads it: nothing can be written.
@@ -202,11 +202,11 @@ impl fmt::Display for News {
                 error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
             }
             Self::JournalCaughtUp => f.write_str("the journal has caught up with the catalog"),
-            Self::GatewaySilent { gateway, id } => {
-                write!(f, "gateway {gateway} ({id}) does not answer")
+            Self::GatewaySilent { gateway, gateway_id } => {
+                write!(f, "gateway {gateway} ({gateway_id}) does not answer")
             }
-            Self::GatewayBack { gateway, id } => {
-                write!(f, "gateway {gateway} ({id}) answers again")
+            Self::GatewayBack { gateway, gateway_id } => {
+                write!(f, "gateway {gateway} ({gateway_id}) answers again")
             }
             Self::LeaderChanged { to, .. } => write!(f, "gateway {to} leads the catalog now"),
             Self::NoLeader => f.write_str("no gateway leads the catalog: nothing can be written"),

@@ -102,6 +102,66 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::raft::types::GatewayId;
+
+    /// Refuses a field that is there twice.
+    #[derive(serde::Deserialize)]
+    struct Seen {
+        id: u64,
+        at_ms: u64,
+        severity: String,
+        message: String,
+        kind: String,
+        #[serde(flatten)]
+        more: BTreeMap<String, serde_json::Value>,
+    }
+
+    #[test]
+    fn what_an_event_says_has_no_name_that_all_events_use() {
+        use coffer_core::health::{Space, Verdict};
+        let (node, device) = (String::from("node-1"), String::from("sda"));
+        let (gateway, gateway_id) = (String::from("gateway-1"), GatewayId(1));
+        let (from, to, reasons) = (Verdict::Healthy, Verdict::Watch, Vec::new());
+        let (free_bytes, total_bytes) = (1, 2);
+        let all = [
+            News::NodeHealth { node: node.clone(), from, to, score: 9, reasons: reasons.clone() },
+            News::NodeSilent { node: node.clone() },
+            News::NodeSpace {
+                node: node.clone(),
+                from: Space::Room,
+                to: Space::Full,
+                free_bytes,
+                total_bytes,
+            },
+            News::DamageFound { node: node.clone(), shards: 1 },
+            News::DiskWarning {
+                node: node.clone(),
+                device: device.clone(),
+                score: 9,
+                reasons: reasons.clone(),
+            },
+            News::DiskBetter { node: node.clone(), device, score: 9 },
+            News::RedundancyDegraded { owed_blobs: 1, damaged_shards: 2, waiting_blobs: 3 },
+            News::JournalBehind { entries: 1, error: Some("x".into()) },
+            News::GatewaySilent { gateway: gateway.clone(), gateway_id },
+            News::GatewayBack { gateway, gateway_id },
+            News::LeaderChanged { from: None, to: gateway_id },
+            News::DrainBegun { node: node.clone(), score: 9, reasons },
+            News::DrainHeldBack { node, why: "x".into() },
+        ];
+        let events = Events::new(7);
+        all.iter().for_each(|news| events.tell(3, news.clone()));
+        for (event, news) in events.since(0, usize::MAX).events.iter().zip(&all) {
+            let json = serde_json::to_string(event).unwrap();
+            let seen: Seen = serde_json::from_str(&json).unwrap_or_else(|e| panic!("{e}: {json}"));
+            assert_eq!((seen.id, seen.at_ms, &*seen.kind), (event.id, 3, news.kind()));
+            assert_eq!(
+                (seen.severity, &seen.message),
+                (event.severity.to_string(), &event.message)
+            );
+            assert!(!seen.more.is_empty(), "{json}");
+        }
+    }
 
     #[test]
     fn the_oldest_are_forgotten_and_that_is_said() {

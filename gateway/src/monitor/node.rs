@@ -86,7 +86,10 @@ impl NodeWatch {
 
     fn see_disks(&mut self, name: &str, stat: &NodeStat) -> Vec<News> {
         let mut news = Vec::new();
-        self.disks.retain(|device, _| stat.disks.iter().any(|disk| disk.device == *device));
+        // A node that was just started has not asked its disks yet.
+        if !stat.disks.is_empty() {
+            self.disks.retain(|device, _| stat.disks.iter().any(|disk| disk.device == *device));
+        }
         for disk in &stat.disks {
             let Health { score, reasons, .. } = assess_disk(disk);
             let first = || Steady::new(0, self.patience);
@@ -219,6 +222,9 @@ mod tests {
         assert_eq!(polls(&mut watch, 9, Some(&disk(200))), ["disk_warning", "node_health"]);
         assert_eq!(watch.verdict(), Verdict::Failing);
         assert!(watch.failing_polls() > 6);
+        // A restart of the node, which has to ask its disks first, is no reason to tell it again.
+        assert!(polls(&mut watch, 1, Some(&stat())).is_empty());
+        assert!(polls(&mut watch, 9, Some(&disk(200))).is_empty());
         assert_eq!(polls(&mut watch, 2, None), ["node_silent"]);
         assert_eq!((watch.verdict(), watch.failing_polls()), (Verdict::Failing, 0));
     }
