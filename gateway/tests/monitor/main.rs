@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod damage;
+mod gateways;
+#[path = "../support/processes.rs"]
+mod processes;
 mod served;
 #[path = "../support/signed.rs"]
 mod signed;
