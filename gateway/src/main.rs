@@ -2,7 +2,7 @@
 
 mod args;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use args::{Args, Command};
 use clap::Parser;
 use coffer_gateway::catalog::raft::types::GatewayId;
@@ -92,7 +92,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve { data, listen, json } => block_on(async {
             let gateway = Gateway::serve(&data, listen).await?;
             print_serving(&gateway, json)?;
-            stop_signal().await?;
+            // A full disk that has room again, say: only a new start can go on from there.
+            tokio::select! {
+                stopped = stop_signal() => stopped?,
+                why = gateway.failed() => bail!("this gateway ends, to be started anew: {why}"),
+            }
             gateway.stop().await;
             Ok(())
         }),

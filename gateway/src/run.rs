@@ -286,6 +286,12 @@ impl Gateway {
         &self.root
     }
 
+    /// Waits until this gateway can serve no more, since its catalog has failed for good, and says
+    /// why. It is to be started anew.
+    pub async fn failed(&self) -> CatalogError {
+        self.membership.catalog().failed().await
+    }
+
     /// Lets requests at hand end, then stops.
     pub async fn stop(self) {
         self.server.stop().await;

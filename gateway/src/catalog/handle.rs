@@ -226,6 +226,15 @@ impl CatalogHandle {
         *self.leadership.borrow()
     }
 
+    /// Waits until the catalog has failed for good here: its store has lost a write, and only a new
+    /// start can tell what it still has. Says why.
+    pub async fn failed(&self) -> CatalogError {
+        let mut metrics = self.raft.metrics();
+        let failed = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
+        let why = failed.ok().and_then(|metrics| metrics.running_state.clone().err());
+        CatalogError::Stopped(why.map_or_else(|| "it has ended".into(), |why| why.to_string()))
+    }
+
     /// Follows which entry of the log has been applied here last.
     pub fn applied(&self) -> watch::Receiver<Option<LogId>> {
         self.progress.clone()

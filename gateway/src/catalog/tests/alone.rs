@@ -93,6 +93,9 @@ async fn after_a_failed_fsync_nothing_is_acknowledged() {
     assert!(matches!(handle.submit(create("abc")).await, Err(CatalogError::Stopped(_))));
     assert!(matches!(handle.submit(create("def")).await, Err(CatalogError::Stopped(_))));
     assert!(matches!(exists(&handle, "first").await, Err(CatalogError::Stopped(_))));
+    // Whoever runs the gateway is told, and starts it anew.
+    let failed = tokio::time::timeout(std::time::Duration::from_secs(60), handle.failed()).await;
+    assert!(matches!(failed, Ok(CatalogError::Stopped(_))), "{failed:?}");
 }
 
 #[tokio::test]
