@@ -16,3 +16,4 @@ mod commands;
 mod damage;
 mod memory;
 mod real;
+mod several;
