@@ -2,77 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
-#[path = "support/s3.rs"]
-mod s3;
+mod support {
+    pub(crate) mod place;
+    pub(crate) mod s3;
+}
 
-use s3::FakeS3;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use support::place::{Place, text};
 
 const PART: usize = 8 * 1024 * 1024;
-
-/// A server, a configuration for it, and a folder to work in.
-struct Place {
-    server: FakeS3,
-    folder: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
-}
-
-impl Place {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let server = runtime.block_on(FakeS3::start());
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!(
-            "[profile.default]\nendpoint = \"{}\"\naccess_key = \"AK\"\nsecret_key = \"SK\"\n",
-            server.endpoint()
-        );
-        std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        Self { server, folder, _runtime: runtime }
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coffer"));
-        command
-            .env_clear()
-            .env("COFFER_CONFIG", self.folder.path().join("config.toml"))
-            .env("COFFER_LOG", "error")
-            .current_dir(self.folder.path())
-            .args(args);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Runs a command that must succeed and returns its standard output.
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    fn code(&self, args: &[&str]) -> i32 {
-        self.run(args).status.code().unwrap()
-    }
-
-    fn write(&self, name: &str, data: &[u8]) {
-        let path = self.folder.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, data).unwrap();
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.folder.path().join(name)
-    }
-}
-
-fn text(data: &[u8]) -> String {
-    String::from_utf8(data.to_vec()).unwrap()
-}
 
 #[test]
 fn a_working_day() {

@@ -1,50 +1,31 @@
 //! `coffer admin health` and `events` as an operator or a script sees them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
-#![allow(dead_code)]
-
-#[path = "support/s3.rs"]
-mod s3;
-
-use s3::FakeS3;
-use serde_json::{Value, json};
-use std::process::{Command, Output};
-
-/// A server that answers as it is told, and a configuration for it.
-struct Place {
-    server: FakeS3,
-    folder: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
+mod support {
+    pub(crate) mod place;
+    #[allow(dead_code)]
+    pub(crate) mod s3;
 }
 
-impl Place {
+use serde_json::{Value, json};
+use support::place::{Place, text};
+
+/// A server of which `coffer admin` asks things.
+struct Admin(Place);
+
+impl Admin {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        let server = runtime.block_on(FakeS3::start());
-        let folder = tempfile::tempdir().unwrap();
-        let config = format!("[profile.default]\nendpoint = \"{}\"\n", server.endpoint());
-        std::fs::write(folder.path().join("config.toml"), config).unwrap();
-        Self { server, folder, _runtime: runtime }
+        Self(Place::new())
     }
 
     /// Has an administrative path answer so.
     fn answer(&self, path: &str, answer: &Value) {
-        self.server.put(".coffer", &format!("v1/{path}"), answer.to_string());
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_coffer"));
-        command
-            .env_clear()
-            .env("COFFER_CONFIG", self.folder.path().join("config.toml"))
-            .env("COFFER_LOG", "error")
-            .args(args);
-        command
+        self.0.server.put(".coffer", &format!("v1/{path}"), answer.to_string());
     }
 
     fn run(&self, args: &[&str]) -> (i32, String) {
-        let Output { status, stdout, .. } = self.command(args).output().unwrap();
-        (status.code().unwrap(), String::from_utf8(stdout).unwrap())
+        let output = self.0.run(args);
+        (output.status.code().unwrap(), text(&output.stdout))
     }
 }
 
@@ -88,7 +69,7 @@ fn report(overall: &str, problems: &Value) -> Value {
 
 #[test]
 fn health_is_a_table_with_one_line_at_the_end_and_an_exit_code() {
-    let place = Place::new();
+    let place = Admin::new();
     let problem = json!({"needs_operator": true, "text": "node node-2 does not answer: start it"});
     let early = json!({"needs_operator": false, "text": "node node-1 is to be watched"});
     place.answer("health", &report("failing", &json!([problem, early])));
@@ -144,14 +125,14 @@ fn page(run: u64, ids: std::ops::RangeInclusive<u64>) -> Value {
 
 #[test]
 fn events_are_lines_or_json_each() {
-    let place = Place::new();
+    let place = Admin::new();
     place.answer("events", &page(5, 1..=2));
     let (code, text) = place.run(&["admin", "events"]);
     let first = "     1  2023-11-14 22:13:20Z  warning   node node-1 does not answer";
     assert_eq!((code, text.lines().next().unwrap(), text.lines().count()), (0, first, 2));
-    assert!(place.server.state().requests.iter().any(|r| r.contains("events?since=0")));
+    assert!(place.0.server.state().requests.iter().any(|r| r.contains("events?since=0")));
     let (_, text) = place.run(&["--json", "admin", "events", "--since", "41"]);
-    assert!(place.server.state().requests.iter().any(|r| r.contains("events?since=41")));
+    assert!(place.0.server.state().requests.iter().any(|r| r.contains("events?since=41")));
     let json: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!((&json["kind"], &json["node"]), (&json!("node_silent"), &json!("node-1")));
     assert_eq!(
@@ -163,9 +144,10 @@ fn events_are_lines_or_json_each() {
 #[test]
 fn following_goes_on_over_a_restart_of_the_gateway() {
     use std::io::{BufRead, BufReader};
-    let place = Place::new();
+    let place = Admin::new();
     place.answer("events", &page(5, 7..=8));
     let mut child = place
+        .0
         .command(&["admin", "events", "--follow", "--since", "6"])
         .stdout(std::process::Stdio::piped())
         .spawn()
@@ -176,7 +158,7 @@ fn following_goes_on_over_a_restart_of_the_gateway() {
     // Another run begins anew: its events are asked for from the first on.
     place.answer("events", &page(6, 1..=1));
     while !next().contains("node-1 ") {}
-    let asked = place.server.state().requests.clone();
+    let asked = place.0.server.state().requests.clone();
     let from_the_first = asked.iter().rposition(|r| r.contains("since=0")).unwrap();
     assert!(asked.iter().position(|r| r.contains("since=8")).unwrap() < from_the_first);
     child.kill().unwrap();
