@@ -49,6 +49,7 @@ fn report(overall: &str, problems: &Value) -> Value {
                 "operations": [operation("read", 12_300), operation("sync", 4_000)],
                 "findings": 5, "corrupt": 6,
                 "scrub": {"began": null, "verified_bytes": 25, "total_bytes": 100, "rounds": 3, "bytes_per_second": 9},
+                "compaction": {"dead_bytes": 2048, "volumes": 1, "copied_bytes": 3, "freed_bytes": 4, "current": null, "held_back": 0, "short_of_space": false, "bytes_per_second": 9},
                 "disks": [disk],
             },
         }, {
@@ -81,10 +82,9 @@ fn health_is_a_table_with_one_line_at_the_end_and_an_exit_code() {
         let line = lines.iter().find(|line| line.starts_with(start)).unwrap();
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    let node =
-        "node-1 active up watch 75 1.00 KiB 4.00 KiB 4 12.3/1.5 ms 4.0/1.5 ms round 4: 25 % 5";
+    let node = "node-1 active up watch 75 1.00 KiB 4.00 KiB 4 12.3/1.5 ms 4.0/1.5 ms round 4: 25 % 5 2.00 KiB";
     assert_eq!(words("node-1 "), node);
-    assert_eq!(words("node-2 "), "node-2 active away healthy 100 - - - - - - -");
+    assert_eq!(words("node-2 "), "node-2 active away healthy 100 - - - - - - - -");
     assert!(
         text.contains("sda   Maker 8TB  watch   75     41       disk sda can't read 3 sectors")
     );

@@ -93,6 +93,8 @@ pub struct NodeFigures {
     pub corrupt: u64,
     /// How far its scrub is.
     pub scrub: Scrub,
+    /// The space that dead shards take, and what was got back of it.
+    pub compaction: Compaction,
     /// Its disks, where they say something.
     pub disks: Vec<DiskHealth>,
 }
@@ -121,6 +123,27 @@ pub struct Scrub {
     pub total_bytes: u64,
     /// Rounds that were completed.
     pub rounds: u64,
+    /// The pace in bytes a second; 0 when it is off.
+    pub bytes_per_second: u64,
+}
+
+/// The space that dead shards take on a node, and what compaction has got back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compaction {
+    /// Bytes that the volumes take on disk beyond the records of live shards.
+    pub dead_bytes: u64,
+    /// Volumes that were removed.
+    pub volumes: u64,
+    /// Bytes that were copied out of them.
+    pub copied_bytes: u64,
+    /// Bytes that they took on disk.
+    pub freed_bytes: u64,
+    /// The volume that is being compacted.
+    pub current: Option<u32>,
+    /// Volumes that are left alone for now: they hold damaged records, or could not be read.
+    pub held_back: u32,
+    /// Whether volumes wait because there is no space for the copies.
+    pub short_of_space: bool,
     /// The pace in bytes a second; 0 when it is off.
     pub bytes_per_second: u64,
 }

@@ -1,7 +1,7 @@
 //! How the cluster is, in Prometheus' text format (version 0.0.4). docs/metrics.md lists the names.
 
 use super::Monitor;
-use super::report::{NodeReport, Report};
+use super::report::{Figures, NodeReport, Report};
 use coffer_core::health::{Space, Verdict};
 use coffer_core::repair::Standing;
 use std::fmt::Write;
@@ -199,8 +199,45 @@ fn nodes(text: &mut Text, nodes: &[NodeReport]) {
     each("coffer_scrub_round_bytes", "Bytes that this round of the scrub is over.", &|node| {
         node.figures.as_ref().map(|f| f.scrub.total_bytes)
     });
+    let help = "Bytes that volumes take on disk beyond the records of live shards.";
+    each("coffer_compaction_dead_bytes", help, &|node| {
+        node.figures.as_ref().map(|f| f.compaction.dead_bytes)
+    });
+    let help = "Volumes that compaction leaves alone: they hold damage, or can't be read.";
+    each("coffer_compaction_held_back_volumes", help, &|node| {
+        node.figures.as_ref().map(|f| f.compaction.held_back.into())
+    });
+    let help = "Whether volumes wait for space for what is live in them.";
+    each("coffer_compaction_short_of_space", help, &|node| {
+        node.figures.as_ref().map(|f| f.compaction.short_of_space.into())
+    });
     operations(text, nodes);
+    counters(text, nodes);
     disks(text, nodes);
+}
+
+/// What nodes have done in the background since they were started.
+fn counters(text: &mut Text, nodes: &[NodeReport]) {
+    let mut each = |name: &str, help: &str, value: fn(&Figures) -> u64| {
+        text.head(name, Kind::Counter, help);
+        for node in nodes {
+            if let Some(figures) = &node.figures {
+                text.sample(name, &[("node", &node.name)], value(figures));
+            }
+        }
+    };
+    each("coffer_scrub_rounds_total", "Rounds of the scrub that were completed.", |f| {
+        f.scrub.rounds
+    });
+    each("coffer_compaction_volumes_total", "Volumes that compaction has removed.", |f| {
+        f.compaction.volumes
+    });
+    each("coffer_compaction_freed_bytes_total", "Bytes that they took on disk.", |f| {
+        f.compaction.freed_bytes
+    });
+    each("coffer_compaction_copied_bytes_total", "Bytes that were copied out of them.", |f| {
+        f.compaction.copied_bytes
+    });
 }
 
 fn operations(text: &mut Text, nodes: &[NodeReport]) {
@@ -223,13 +260,6 @@ fn operations(text: &mut Text, nodes: &[NodeReport]) {
     for (node, op) in all() {
         if let Some(us) = op.mean_us {
             text.sample(name, &[("node", node), ("operation", op.operation)], seconds(us));
-        }
-    }
-    let name = "coffer_scrub_rounds_total";
-    text.head(name, Kind::Counter, "Rounds of the scrub that were completed.");
-    for node in nodes {
-        if let Some(figures) = &node.figures {
-            text.sample(name, &[("node", &node.name)], figures.scrub.rounds);
         }
     }
 }

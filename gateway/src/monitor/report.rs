@@ -8,7 +8,7 @@ use crate::catalog::raft::types::GatewayId;
 use coffer_core::health::{Health, MeanLatency, Space, Verdict, assess_disk};
 use coffer_core::placement::{NodeEntry, NodeState};
 use coffer_core::repair::Standing;
-use coffer_core::shard::{DiskReport, NodeStat, ScrubStat};
+use coffer_core::shard::{CompactionStat, DiskReport, NodeStat, ScrubStat};
 use serde::Serialize;
 
 /// All of it.
@@ -76,6 +76,8 @@ pub struct Figures {
     pub corrupt: u64,
     /// How far its scrub is.
     pub scrub: ScrubStat,
+    /// The space that dead shards take, and what was got back of it.
+    pub compaction: CompactionStat,
     /// Its disks, where they say something.
     pub disks: Vec<DiskView>,
 }
@@ -204,6 +206,7 @@ fn figures(stat: &NodeStat, mean: MeanLatency, peers: &[MeanLatency]) -> Figures
         findings: stat.findings,
         corrupt: stat.corrupt,
         scrub: stat.scrub.clone(),
+        compaction: stat.compaction,
         disks: disks.collect(),
     }
 }

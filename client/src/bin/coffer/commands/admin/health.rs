@@ -91,6 +91,7 @@ fn nodes(nodes: &[NodeHealth]) -> String {
         "FSYNC/PEERS",
         "SCRUB",
         "DAMAGED",
+        "DEAD",
     ];
     let row = |node: &NodeHealth| {
         let figure = |show: fn(&NodeFigures) -> String| {
@@ -112,6 +113,7 @@ fn nodes(nodes: &[NodeHealth]) -> String {
             figure(|f| latency(f, "sync")),
             figure(scrub),
             figure(|f| f.findings.to_string()),
+            figure(|f| HumanBytes(f.compaction.dead_bytes).to_string()),
         ]
     };
     let mut rows = vec![head.map(str::to_owned)];
