@@ -167,6 +167,21 @@ impl ClusterMap {
         self.nodes.iter().find(|n| n.id == id)
     }
 
+    /// The nodes that are not gone, and that are drained among them.
+    pub fn members(&self) -> impl Iterator<Item = &NodeEntry> + Clone {
+        self.nodes.iter().filter(|n| n.state != NodeState::Gone)
+    }
+
+    /// Whether a node is there and not gone.
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.get(id).is_some_and(|n| n.state != NodeState::Gone)
+    }
+
+    /// What people call a node; its id if it is not known.
+    pub fn name_of(&self, id: NodeId) -> String {
+        self.get(id).map_or_else(|| id.to_string(), |n| n.name.clone())
+    }
+
     /// Chooses a node for each of the `code.n()` shards of a chunk.
     ///
     /// Nodes for which `usable` is false are passed over: only *their* shards go elsewhere, by

@@ -32,7 +32,7 @@ use crate::setup::config::{self, GatewayConfig};
 use crate::setup::files::{self, FileError};
 use crate::setup::init::{self, GatewayDir};
 use coffer_core::catalog::CatalogError;
-use coffer_core::placement::{ClusterMap, NodeState};
+use coffer_core::placement::ClusterMap;
 use coffer_node::OpenError;
 use coffer_node::quic::{MutualTls, TlsError};
 use coffer_node::service::NodeClient;
@@ -325,9 +325,8 @@ fn readiness(engine: Arc<Engine>, catalog: CatalogHandle, needed: usize) -> Heal
         Box::pin(async move {
             let nodes = engine.nodes();
             let map = nodes.map();
-            let here = map.nodes.iter().filter(|node| node.state != NodeState::Gone);
             let answers =
-                here.map(|node| async { nodes.ask_stat(node.id, PATIENCE).await.is_ok() });
+                map.members().map(|node| async { nodes.ask_stat(node.id, PATIENCE).await.is_ok() });
             let answers = futures::future::join_all(answers);
             let current = tokio::time::timeout(PATIENCE, catalog.current());
             let (answers, current) = tokio::join!(answers, current);

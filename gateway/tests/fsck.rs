@@ -59,15 +59,17 @@ async fn restart(cluster: &mut Processes, repair_interval: u64) {
     }
 }
 
-/// Flips a byte in the middle of each volume of a node.
+/// Flips bytes all over each volume of a node: one may hit parity, which is not read, or the journal.
 fn damage(cluster: &Processes, node: usize) {
     for entry in std::fs::read_dir(cluster.node_dir(node).join("volumes")).unwrap().flatten() {
         let mut bytes = std::fs::read(entry.path()).unwrap();
-        let middle = bytes.len() / 2;
-        if let Some(byte) = bytes.get_mut(middle) {
-            *byte ^= 1;
-            std::fs::write(entry.path(), bytes).unwrap();
+        for eighth in 1..8 {
+            let at = bytes.len() / 8 * eighth;
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1;
+            }
         }
+        std::fs::write(entry.path(), bytes).unwrap();
     }
 }
 

@@ -6,7 +6,6 @@ use crate::world::World;
 use coffer_core::catalog::CatalogError;
 use coffer_core::catalog::records::BlobOwner;
 use coffer_core::ids::{BlobId, BucketName, NodeId};
-use coffer_core::placement::NodeState;
 use coffer_core::repair::{Situation, Standing};
 use coffer_core::shard::ShardKey;
 
@@ -77,8 +76,7 @@ fn shards(world: &World) -> Option<(Option<BlobId>, String)> {
 
 fn leftovers(world: &World) -> Option<(Option<BlobId>, String)> {
     let map = world.log.truth.cluster().ok()??;
-    let member = |id: &NodeId| map.get(*id).is_some_and(|n| n.state != NodeState::Gone);
-    for node in world.nodes.values().filter(|n| member(&n.id)) {
+    for node in world.nodes.values().filter(|n| map.is_member(n.id)) {
         for key in node.disk.keys() {
             if !world.oracle.needs(node.id, *key, |k| world.name(k)) {
                 return Some((

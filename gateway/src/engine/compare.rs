@@ -12,6 +12,7 @@ use coffer_core::repair::{ShardState, Verdict, judge};
 use coffer_core::shard::{
     BlockRange, Finding, MAX_FINDINGS, ShardError, ShardInfo, ShardKey, ShardStore,
 };
+use futures::{Stream, stream};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -119,15 +120,21 @@ impl Engine {
         self.nodes().call(node, Kind::Other, self.config.shard_timeout, list).await
     }
 
-    /// A page of what a node has found damaged.
-    pub(super) async fn findings(
+    /// What a node has found damaged, page by page. It ends with the first page that can't be had.
+    pub(super) fn findings(
         &self,
         node: NodeId,
-        after: Option<u64>,
-    ) -> Result<Vec<Finding>, ShardError> {
+    ) -> impl Stream<Item = Result<Vec<Finding>, ShardError>> {
         let limit = u32::try_from(MAX_FINDINGS).unwrap_or(u32::MAX);
-        let ask = |store: Arc<dyn ShardStore>| async move { store.findings(after, limit).await };
-        self.nodes().call(node, Kind::Other, self.config.shard_timeout, ask).await
+        stream::unfold(Some(None), move |next| async move {
+            let after: Option<u64> = next?;
+            let ask =
+                |store: Arc<dyn ShardStore>| async move { store.findings(after, limit).await };
+            let page = self.nodes().call(node, Kind::Other, self.config.shard_timeout, ask).await;
+            let full = page.as_ref().ok().filter(|page| page.len() >= MAX_FINDINGS);
+            let next = full.and_then(|page| page.last()).map(|last| Some(last.id));
+            Some((page, next))
+        })
     }
 
     /// Looks at a shard on its node: at all of it, or just whether it is there.

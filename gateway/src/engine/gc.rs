@@ -12,7 +12,6 @@ use coffer_core::catalog::records::{GarbageId, GarbageRecord};
 use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::NodeId;
 use coffer_core::manifest::{Manifest, Part};
-use coffer_core::placement::NodeState;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +110,7 @@ impl Engine {
         }
         // Nodes that are gone take what they held with them.
         let map = self.nodes().map();
-        by_node.retain(|node, _| map.get(*node).is_some_and(|n| n.state != NodeState::Gone));
+        by_node.retain(|node, _| map.is_member(*node));
         // What is not confirmed stays until its node answers.
         let unreachable = self.delete_from_nodes(by_node).await;
         nodes_of

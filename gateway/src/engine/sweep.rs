@@ -15,7 +15,6 @@ use crate::catalog::handle::Catalog;
 use coffer_core::catalog::records::BlobOwner;
 use coffer_core::catalog::{CatalogError, Command, Scope};
 use coffer_core::ids::{BlobId, NodeId};
-use coffer_core::placement::NodeState;
 use coffer_core::repair::{ShardState, Verdict};
 use coffer_core::shard::{MAX_BATCH, ShardError, ShardInfo, ShardKey};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -127,7 +126,7 @@ impl Sweep {
         let mut report = SweepReport::default();
         let mut met = Met::default();
         let map = self.engine.nodes().map();
-        for node in map.nodes.iter().filter(|n| n.state != NodeState::Gone) {
+        for node in map.members() {
             if let Err(error) = self.sweep_node(node.id, now_ms, &mut met, &mut report).await? {
                 tracing::debug!(node = %node.id, %error, "the node can't be swept now");
                 report.unreachable += 1;

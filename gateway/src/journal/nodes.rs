@@ -134,8 +134,7 @@ impl View {
 
     /// Lists the journal on all nodes.
     pub async fn list(&self) -> Listing {
-        let lists = self.map.nodes.iter().filter(|node| node.state != NodeState::Gone);
-        let lists = lists.map(|node| async move {
+        let lists = self.map.members().map(|node| async move {
             let door = self.doors.get(&node.id);
             let listed = match door {
                 Some(door) => list(&*door.store).await,

@@ -1,7 +1,6 @@
 //! The cluster as a whole, as it was seen poll after poll: its gateways, its redundancy, the journal.
 
 use super::event::News;
-use crate::catalog::raft::members::Role;
 use crate::catalog::raft::types::GatewayId;
 use crate::engine::repair::RepairStatus;
 use crate::journal::writer::JournalStatus;
@@ -28,15 +27,6 @@ pub struct GatewaySeen {
     pub applied: Option<u64>,
     /// Entries of the log that it lacks, as the leader knows it.
     pub behind: Option<u64>,
-}
-
-/// The name of a role.
-pub(super) fn role(role: Role) -> &'static str {
-    match role {
-        Role::Leader => "leader",
-        Role::Voter => "voter",
-        Role::Learner => "learner",
-    }
 }
 
 /// What is missing of the redundancy. What waits for repair is what the gateway says that leads;

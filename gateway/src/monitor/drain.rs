@@ -72,7 +72,7 @@ impl Monitor {
             state.drains.held_back.remove(&node);
             let health = state.nodes.get(&node).map(|watch| watch.health().clone());
             let (score, reasons) = health.map_or((0, Vec::new()), |h| (h.score, h.reasons));
-            News::DrainBegun { node: name_in(&map, node), score, reasons }
+            News::DrainBegun { node: map.name_of(node), score, reasons }
         };
         self.events.tell((self.now_ms)(), news);
         Ok(Ok(()))
@@ -100,12 +100,8 @@ impl Monitor {
         }
         let map = self.watched.engine.nodes().map();
         if self.state().drains.held_back.insert(node) {
-            let news = News::DrainHeldBack { node: name_in(&map, node), why: why.to_string() };
+            let news = News::DrainHeldBack { node: map.name_of(node), why: why.to_string() };
             self.events.tell((self.now_ms)(), news);
         }
     }
-}
-
-fn name_in(map: &ClusterMap, node: NodeId) -> String {
-    map.get(node).map_or_else(|| node.to_string(), |n| n.name.clone())
 }

@@ -1,7 +1,7 @@
 //! One look at everything.
 
 use super::Monitor;
-use super::cluster::{ClusterSeen, GatewaySeen, JournalSeen, Redundancy, role};
+use super::cluster::{ClusterSeen, GatewaySeen, JournalSeen, Redundancy};
 use super::event::News;
 use super::node::NodeWatch;
 use crate::catalog::raft::members::{Member, Role};
@@ -9,7 +9,6 @@ use crate::engine::repair::RepairStatus;
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::health::MeanLatency;
 use coffer_core::ids::{BlobId, NodeId};
-use coffer_core::placement::NodeState;
 use coffer_core::repair::Standing;
 use coffer_core::shard::NodeStat;
 use std::collections::HashMap;
@@ -37,8 +36,7 @@ impl Monitor {
     async fn ask_nodes(&self) -> Vec<(NodeId, String, Option<NodeStat>)> {
         let nodes = self.watched.engine.nodes();
         let map = nodes.map();
-        let here = map.nodes.iter().filter(|node| node.state != NodeState::Gone);
-        let ask = here.map(|node| async {
+        let ask = map.members().map(|node| async {
             let stat = nodes.ask_stat(node.id, self.config.answer).await;
             (node.id, node.name.clone(), stat.ok())
         });
@@ -48,12 +46,12 @@ impl Monitor {
     async fn ask_gateways(&self) -> Vec<GatewaySeen> {
         let catalog = &self.watched.catalog;
         let members = catalog.members().await.into_iter().map(|member| async move {
-            let Member { id, peer, role: as_role, lag, .. } = member;
+            let Member { id, peer, role, lag, .. } = member;
             let status = catalog.status(id, &peer).await.ok();
             GatewaySeen {
                 id,
                 name: peer.name,
-                role: role(as_role),
+                role: role.name(),
                 reachable: status.is_some(),
                 applied: status.and_then(|status| status.applied),
                 behind: lag,
@@ -124,7 +122,7 @@ impl Monitor {
         let damaged = damaged.fold(0, u64::saturating_add);
         let lost = stats.iter().filter(|(id, ..)| repairer.standing(*id) == Standing::Lost);
         let lost = lost.map(|(_, name, _)| name.clone()).collect();
-        let leader = gateways.iter().find(|gateway| gateway.role == role(Role::Leader));
+        let leader = gateways.iter().find(|gateway| gateway.role == Role::Leader.name());
         ClusterSeen {
             leader: leader.map(|leader| leader.id),
             redundancy: Redundancy::new(owed, damaged, lost, repair),

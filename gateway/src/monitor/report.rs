@@ -115,7 +115,7 @@ impl Monitor {
     /// How the cluster is; `None` before the first look.
     pub fn report(&self) -> Option<Report> {
         let map = self.watched.engine.nodes().map();
-        let here = map.nodes.iter().filter(|node| node.state != NodeState::Gone);
+        let here = map.members();
         let state = self.state();
         if state.looks == 0 {
             return None;

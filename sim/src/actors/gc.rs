@@ -6,7 +6,6 @@ use crate::node::{Answer, Request, Why};
 use coffer_core::catalog::Command;
 use coffer_core::catalog::records::{GarbageId, GarbageRecord};
 use coffer_core::ids::NodeId;
-use coffer_core::placement::NodeState;
 use coffer_core::shard::ShardKey;
 
 /// How long garbage is kept for reads that have begun, in ms.
@@ -22,8 +21,7 @@ pub async fn collect(ctx: &Ctx) {
         for (node, key) in places(ctx, &row) {
             // A node that does not come back keeps nothing.
             let map = ctx.map();
-            let state = map.as_ref().and_then(|m| m.get(node)).map(|n| n.state);
-            if matches!(state, None | Some(NodeState::Gone)) {
+            if !map.is_some_and(|m| m.is_member(node)) {
                 continue;
             }
             let answer = ctx.call(node, Request::Delete(vec![key], Why::Garbage)).await;

@@ -132,6 +132,12 @@ fn cross_entropy(logits: Tensor<1>, real: bool, smoothing: Option<f32>) -> Tenso
     loss.init(&device).forward(logits, targets)
 }
 
+/// What the discriminator is to lessen, from its logits of real and of made pictures. Only the real
+/// ones are smoothed.
+fn telling_loss(of_real: Tensor<1>, of_made: Tensor<1>) -> Tensor<1> {
+    cross_entropy(of_real, true, Some(SMOOTHING)) + cross_entropy(of_made, false, None)
+}
+
 /// Both networks, and how they learn.
 pub struct Gan {
     generator: Trained<Generator>,
@@ -175,8 +181,7 @@ impl Learner for Gan {
         let judge = &self.discriminator.model;
         let of_real = judge.forward(real(batch, &self.device), Some(rng));
         let of_made = judge.forward(made.clone().detach(), Some(rng));
-        let told =
-            cross_entropy(of_real, true, Some(SMOOTHING)) + cross_entropy(of_made, false, None);
+        let told = telling_loss(of_real, of_made);
         self.discriminator.step(rate, &told);
 
         // The discriminator judges anew, and isn't changed by what it says now.
@@ -193,8 +198,7 @@ impl Learner for Gan {
         let made = generator.forward(noise(count, generator.latent(), rng, &device));
         let of_made = judge.forward(made, None);
         let of_real = judge.forward(real(batch, &device), None);
-        let told = cross_entropy(of_real, true, Some(SMOOTHING))
-            + cross_entropy(of_made.clone(), false, None);
+        let told = telling_loss(of_real, of_made.clone());
         let fooled = cross_entropy(of_made, true, None);
         let losses = Tensor::cat(vec![told, fooled], 0).mul_scalar(count as f32);
         Verdict { losses, classes: None }

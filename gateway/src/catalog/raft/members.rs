@@ -37,6 +37,17 @@ pub enum Role {
     Learner,
 }
 
+impl Role {
+    /// What people and programs are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Voter => "voter",
+            Self::Learner => "learner",
+        }
+    }
+}
+
 /// A member and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {

@@ -9,7 +9,6 @@ use coffer_core::catalog::Scope;
 use coffer_core::catalog::records::BlobOwner;
 use coffer_core::ids::BlobId;
 use coffer_core::manifest::{ChunkRef, Part};
-use coffer_core::placement::NodeState;
 use coffer_core::repair::{Risk, ShardState, Tally};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,8 +19,8 @@ impl Fsck {
     pub(super) async fn judge(&mut self, wanted: &Wanted, wrong: &Wrong) -> Result<(), Stop> {
         let mut blobs: BTreeSet<BlobId> = wrong.states.keys().map(|(_, key)| key.blob).collect();
         for (_, part) in &wanted.parts {
-            let is_gone = |node| self.map.get(node).is_none_or(|n| n.state == NodeState::Gone);
-            let on_gone = |chunk: ChunkRef<'_>| chunk.placed().any(|(node, _)| is_gone(node));
+            let on_gone =
+                |chunk: ChunkRef<'_>| chunk.placed().any(|(node, _)| !self.map.is_member(node));
             if part.owes_shards() || part.chunks().any(on_gone) {
                 blobs.insert(part.blob);
             }
@@ -41,10 +40,9 @@ impl Fsck {
         for blob in blobs {
             let found = self.catalog.read(Scope::Hidden, |c| c.blob_part(blob)).await?;
             let Some((owner, part)) = found else { continue };
-            let is_gone = |node| map.get(node).is_none_or(|n| n.state == NodeState::Gone);
             let state = |chunk: ChunkRef<'_>, index: u8| match chunk.node_of(index.into()) {
                 None => ShardState::Owed,
-                Some(node) if is_gone(node) => ShardState::Missing,
+                Some(node) if !map.is_member(node) => ShardState::Missing,
                 Some(node) => {
                     let state = wrong.states.get(&(node, chunk.key(index)));
                     state.copied().unwrap_or(ShardState::Sound)
@@ -101,7 +99,7 @@ impl Fsck {
                     shards.push(AilingShard {
                         chunk: key.chunk,
                         index,
-                        node: node.map(|node| self.name(node)),
+                        node: node.map(|node| self.map.name_of(node)),
                         state,
                         other_generation: instead.copied(),
                     });

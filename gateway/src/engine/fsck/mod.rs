@@ -24,11 +24,13 @@ use super::repair::word;
 use crate::catalog::CatalogHandle;
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::ids::{BlobId, BucketName, NodeId};
-use coffer_core::placement::{ClusterMap, NodeState};
+use coffer_core::placement::ClusterMap;
 use coffer_core::repair::ShardState;
-use coffer_core::shard::{MAX_FINDINGS, ShardInfo, ShardKey};
+use coffer_core::shard::{ShardInfo, ShardKey};
+use futures::StreamExt;
 use report::{Leftovers, Orphan, Progress, Record, Silent, Summary, fraction};
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -149,12 +151,7 @@ impl Fsck {
 
     /// The nodes of the cluster map.
     fn nodes(&self) -> Vec<NodeId> {
-        let here = self.map.nodes.iter().filter(|n| n.state != NodeState::Gone);
-        here.map(|n| n.id).collect()
-    }
-
-    fn name(&self, node: NodeId) -> String {
-        self.map.get(node).map_or_else(|| node.to_string(), |n| n.name.clone())
+        self.map.members().map(|n| n.id).collect()
     }
 
     /// Whether a node could not be asked just now.
@@ -174,26 +171,23 @@ impl Fsck {
         if !self.told.insert(node) {
             return Ok(());
         }
-        let silent = Silent { id: node.to_string(), name: self.name(node), why };
+        let silent = Silent { id: node.to_string(), name: self.map.name_of(node), why };
         self.tell(Record::Node(silent)).await
     }
 
     async fn collect_findings(&mut self) -> Result<(), Stop> {
+        let engine = self.engine.clone();
         for node in self.nodes() {
-            let (mut after, mut found) = (None, HashSet::new());
-            loop {
-                match self.engine.findings(node, after).await {
-                    Ok(page) => {
-                        found.extend(page.iter().map(|f| f.key));
-                        after = page.last().map(|f| f.id);
-                        if page.len() < MAX_FINDINGS || found.len() >= FINDINGS {
-                            break;
-                        }
-                    }
+            let mut found = HashSet::new();
+            let mut pages = pin!(engine.findings(node));
+            while found.len() < FINDINGS
+                && let Some(page) = pages.next().await
+            {
+                match page {
+                    Ok(page) => found.extend(page.iter().map(|f| f.key)),
                     Err(error) => {
                         self.leave_alone(node);
                         self.tell_silent(node, error.to_string()).await?;
-                        break;
                     }
                 }
             }

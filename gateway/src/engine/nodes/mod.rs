@@ -7,7 +7,7 @@ mod latency;
 pub use latency::Kind;
 
 use coffer_core::ids::NodeId;
-use coffer_core::placement::{ClusterMap, NodeEntry, NodeState};
+use coffer_core::placement::{ClusterMap, NodeEntry};
 use coffer_core::repair::Standing;
 use coffer_core::shard::{NodeStat, ShardError, ShardStore};
 use coffer_node::service::NodeClient;
@@ -294,8 +294,8 @@ impl NodeSet {
 }
 
 fn view_of(map: ClusterMap, known: &HashMap<NodeId, Arc<Node>>, doors: &dyn Doors) -> View {
-    let here = map.nodes.iter().filter(|n| n.state != NodeState::Gone);
-    let nodes = here
+    let nodes = map
+        .members()
         .map(|entry| {
             let same = known.get(&entry.id).filter(|n| n.address == entry.address);
             let open = || Arc::new(Node::new(entry, doors.open(entry)));

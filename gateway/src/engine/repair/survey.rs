@@ -7,8 +7,10 @@ use crate::engine::suspects::MOST;
 use coffer_core::catalog::{CatalogError, Scope};
 use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::repair::{Standing, Urgency, overtake};
-use coffer_core::shard::{MAX_FINDINGS, ShardKey};
+use coffer_core::shard::ShardKey;
+use futures::StreamExt;
 use std::collections::HashSet;
+use std::pin::pin;
 use std::time::Duration;
 
 /// Blobs that are looked up at a time.
@@ -130,14 +132,10 @@ impl Repairer {
         let with_findings = futures::future::join_all(answers).await;
         let scene = self.scene();
         for node in with_findings.into_iter().flatten() {
-            let mut after = None;
-            while let Ok(page) = self.engine.findings(node, after).await {
+            let mut pages = pin!(self.engine.findings(node));
+            while let Some(Ok(page)) = pages.next().await {
                 for finding in &page {
                     self.suspect(&scene, node, finding.key).await?;
-                }
-                after = page.last().map(|f| f.id);
-                if page.len() < MAX_FINDINGS {
-                    break;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Comparing catalog and nodes, told line by line while it goes on.
 
+use super::administrator;
 use crate::auth::Identity;
-use crate::auth::access::denied;
 use crate::engine::fsck::report::Record;
 use crate::engine::fsck::{self, FsckOptions};
 use crate::engine::repair::Repairer;
@@ -40,9 +40,7 @@ impl Checks {
         caller: &Identity,
         request: &S3Request<Body>,
     ) -> S3Result<S3Response<Body>> {
-        if !caller.administers() {
-            return Err(denied());
-        }
+        administrator(caller)?;
         if request.method != Method::POST {
             return Err(s3(S3ErrorCode::MethodNotAllowed, "A check is begun by POST."));
         }

@@ -1,10 +1,9 @@
 //! The cluster's gateways: listing, adding and removing them.
 
-use super::{answer, done, read_json};
+use super::{administrator, answer, done, read_json};
 use crate::auth::Identity;
-use crate::auth::access::denied;
 use crate::catalog::CatalogHandle;
-use crate::catalog::raft::members::{Member, MemberChange, Role};
+use crate::catalog::raft::members::{Member, MemberChange};
 use crate::catalog::raft::types::{GatewayId, Peer};
 use crate::s3::errors::{custom, s3, to_s3};
 use coffer_core::catalog::CatalogError;
@@ -55,7 +54,7 @@ pub(super) async fn list(
     caller: &Identity,
     request: &S3Request<Body>,
 ) -> S3Result<S3Response<Body>> {
-    allowed(caller)?;
+    administrator(caller)?;
     if request.method != Method::GET {
         return Err(s3(S3ErrorCode::MethodNotAllowed, "Gateways are listed by GET."));
     }
@@ -67,14 +66,9 @@ pub(super) async fn list(
 async fn describe(catalog: &CatalogHandle, member: Member) -> Gateway {
     let Member { id, peer, role, lag, .. } = member;
     let status = catalog.status(id, &peer).await;
-    let role = match role {
-        Role::Leader => "leader",
-        Role::Voter => "voter",
-        Role::Learner => "learner",
-    };
     Gateway {
         id,
-        role,
+        role: role.name(),
         reachable: status.is_ok(),
         term: status.as_ref().ok().map(|status| status.term),
         applied: status.ok().and_then(|status| status.applied),
@@ -92,7 +86,7 @@ pub(super) async fn change(
     id: &str,
     request: S3Request<Body>,
 ) -> S3Result<S3Response<Body>> {
-    allowed(caller)?;
+    administrator(caller)?;
     let id = id.parse().ok().filter(|id| *id > 0).map(GatewayId);
     let id = id.ok_or_else(|| invalid("Gateways are numbered from 1."))?;
     let is_member = catalog.members().await.iter().any(|member| member.id == id);
@@ -139,10 +133,6 @@ fn failed(error: CatalogError) -> S3Error {
         ),
         other => to_s3(other),
     }
-}
-
-fn allowed(caller: &Identity) -> S3Result<()> {
-    if caller.administers() { Ok(()) } else { Err(denied()) }
 }
 
 fn invalid(message: impl Into<String>) -> S3Error {

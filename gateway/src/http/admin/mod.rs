@@ -131,6 +131,11 @@ impl S3Route for AdminRoute {
     }
 }
 
+/// Lets only the cluster's administrators go on.
+fn administrator(caller: &Identity) -> S3Result<()> {
+    if caller.administers() { Ok(()) } else { Err(denied()) }
+}
+
 /// A request's body, which must not be long.
 async fn read_json<T: DeserializeOwned>(body: Body) -> S3Result<T> {
     let body = Limited::new(body, MAX_BODY).collect().await;

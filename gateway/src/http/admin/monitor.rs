@@ -1,9 +1,8 @@
 //! How the cluster is, and what has happened. For the cluster's administrators; any gateway answers,
 //! and says which one it is.
 
-use super::answer;
+use super::{administrator, answer};
 use crate::auth::Identity;
-use crate::auth::access::denied;
 use crate::catalog::raft::types::GatewayId;
 use crate::monitor::Monitor;
 use crate::monitor::events::Page;
@@ -42,9 +41,7 @@ pub(super) fn serve(
     view: View,
     request: &S3Request<Body>,
 ) -> S3Result<S3Response<Body>> {
-    if !caller.administers() {
-        return Err(denied());
-    }
+    administrator(caller)?;
     if request.method != Method::GET {
         return Err(s3(S3ErrorCode::MethodNotAllowed, "This is shown by GET."));
     }

@@ -1,8 +1,7 @@
 //! The storage nodes: how they are, and which of them the cluster has.
 
-use super::{answer, read_json};
+use super::{administrator, answer, read_json};
 use crate::auth::Identity;
-use crate::auth::access::denied;
 use crate::catalog::CatalogHandle;
 use crate::engine::repair::Repairer;
 use crate::s3::errors::{s3, to_s3};
@@ -83,9 +82,7 @@ pub(super) async fn serve(
     name: Option<&str>,
     request: S3Request<Body>,
 ) -> S3Result<S3Response<Body>> {
-    if !caller.administers() {
-        return Err(denied());
-    }
+    administrator(caller)?;
     let read = catalog.read(Scope::Cluster, coffer_core::catalog::Machine::cluster);
     let missing = || s3(S3ErrorCode::ServiceUnavailable, "The cluster is being set up.");
     let mut map = read.await.map_err(to_s3)?.ok_or_else(missing)?;

@@ -1,8 +1,7 @@
 //! How far repair is.
 
-use super::answer;
+use super::{administrator, answer};
 use crate::auth::Identity;
-use crate::auth::access::denied;
 use crate::engine::repair::Repairer;
 use crate::s3::errors::{s3, to_s3};
 use http::Method;
@@ -15,9 +14,7 @@ pub(super) async fn serve(
     caller: &Identity,
     request: &S3Request<Body>,
 ) -> S3Result<S3Response<Body>> {
-    if !caller.administers() {
-        return Err(denied());
-    }
+    administrator(caller)?;
     if request.method != Method::GET {
         return Err(s3(S3ErrorCode::MethodNotAllowed, "Repair's progress is shown by GET."));
     }
