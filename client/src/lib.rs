@@ -5,6 +5,7 @@
 //!   [`object_store::ObjectStore`], and buckets, exact listings, copies and tokens are methods.
 //! - [`admin`] is about operating the cluster.
 //! - [`transfer`] moves files, streams and copies in parallel parts with bounded memory.
+//! - [`place`] is where datasets and runs live: a prefix in a bucket, or a local directory.
 //! - [`transport`] carries the requests: HTTP/3, or HTTP/2 and 1.1 where UDP does not pass.
 //! - [`Error`] says what went wrong, where, and what to do about it.
 //!
@@ -12,8 +13,10 @@
 
 pub mod admin;
 mod client;
+mod digest;
 mod endpoint;
 mod error;
+pub mod place;
 pub mod profile;
 mod retry;
 mod s3;
@@ -23,6 +26,7 @@ pub mod transport;
 mod url;
 
 pub use client::{Client, ClientOptions};
+pub use digest::Digest;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind};
 pub use profile::{Credentials, Http3, Profile, ProfileError, ProfileOptions};

@@ -14,6 +14,5 @@ pub mod model;
 pub mod report;
 pub mod seeded;
 pub mod serve;
-pub mod store;
 pub mod stream;
 pub mod train;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use coffer_client::place::{Address, PlaceError};
+
 use super::CheckpointId;
-use crate::store::{Address, StoreError};
 
 /// Folder of the checkpoints within a run.
 pub(super) const FOLDER: &str = "checkpoints";
@@ -20,9 +21,9 @@ pub struct CheckpointAddress {
 }
 
 impl FromStr for CheckpointAddress {
-    type Err = StoreError;
+    type Err = PlaceError;
 
-    fn from_str(text: &str) -> Result<Self, StoreError> {
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
         let named = text.trim_end_matches('/').rsplit_once('/').and_then(|(folder, name)| {
             let run = folder.strip_suffix(FOLDER)?.strip_suffix('/')?;
             Some((run.parse().ok()?, name.parse().ok()?))

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use coffer_client::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::index::Digest;
 use crate::stream::Cursor;
 use crate::train::{EpochRecord, TrainConfig};
 

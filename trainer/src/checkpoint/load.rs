@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use coffer_client::Digest;
+use coffer_client::place::{Place, PlaceError};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use serde::de::DeserializeOwned;
 
 use super::format::{FORMAT, LATEST, Latest, MANIFEST, Manifest, Part, STATE};
 use super::{Checkpoint, CheckpointError, CheckpointId, Checkpoints, JSON_LIMIT, PART_LIMIT};
-use crate::dataset::index::Digest;
-use crate::store::{Place, StoreError};
 
 /// A checkpoint that was found and verified.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Checkpoints {
     /// # Errors
     /// If the store can't list them.
     pub async fn list(&self) -> Result<Vec<CheckpointId>, CheckpointError> {
-        let failed = |source| StoreError::Read { object: self.place.address().to_owned(), source };
+        let failed = |source| PlaceError::Read { object: self.place.address().to_owned(), source };
         let objects: Vec<_> = self.place.store().list(None).try_collect().await.map_err(failed)?;
         let mut ids: Vec<CheckpointId> = objects
             .iter()

@@ -20,13 +20,12 @@ mod save;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use coffer_client::place::{Place, PlaceError};
 use object_store::UpdateVersion;
 
 pub use address::CheckpointAddress;
 pub use format::{CheckpointId, State};
 pub use load::{Found, Which};
-
-use crate::store::{Place, StoreError};
 
 /// Largest part of a checkpoint that is read.
 const PART_LIMIT: u64 = 8 << 30;
@@ -55,7 +54,7 @@ pub struct Checkpoints {
 pub enum CheckpointError {
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PlaceError),
     /// A file of the checkpoint isn't the JSON that belongs there.
     #[error("corrupt checkpoint: {object}: {source}")]
     Json {
@@ -104,7 +103,7 @@ impl CheckpointError {
     pub fn is_corruption(&self) -> bool {
         match self {
             Self::Json { .. } | Self::Corrupt { .. } | Self::NoneUsable { .. } => true,
-            Self::Store(StoreError::TooLarge { .. }) => true,
+            Self::Store(PlaceError::TooLarge { .. }) => true,
             Self::Store(error) => error.is_not_found(),
             Self::Format { .. } | Self::Missing(_) | Self::Raced(_) => false,
         }

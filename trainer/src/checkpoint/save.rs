@@ -1,14 +1,14 @@
 //! Writing a checkpoint: its files, then its manifest, then `latest`.
 
 use bytes::Bytes;
+use coffer_client::Digest;
+use coffer_client::place::PlaceError;
 use object_store::path::Path;
 use object_store::{Error as ObjectError, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
 use serde::Serialize;
 
 use super::format::{FORMAT, LATEST, Latest, MANIFEST, Manifest, Part, STATE};
 use super::{Checkpoint, CheckpointError, CheckpointId, Checkpoints, JSON_LIMIT};
-use crate::dataset::index::Digest;
-use crate::store::StoreError;
 
 impl Checkpoints {
     /// Writes `checkpoint`, named after the epochs in its history, and moves `latest` to it.
@@ -45,7 +45,7 @@ impl Checkpoints {
         match self.place.store().delete(&Path::from(name.as_str())).await {
             Ok(()) | Err(ObjectError::NotFound { .. }) => Ok(()),
             Err(source) => {
-                Err(StoreError::Write { object: self.place.address_of(&name), source }.into())
+                Err(PlaceError::Write { object: self.place.address_of(&name), source }.into())
             }
         }
     }
@@ -70,7 +70,7 @@ impl Checkpoints {
             Err(ObjectError::AlreadyExists { .. } | ObjectError::Precondition { .. }) => {
                 self.confirm_own(&content, object).await
             }
-            Err(source) => Err(StoreError::Write { object, source }.into()),
+            Err(source) => Err(PlaceError::Write { object, source }.into()),
         }
     }
 
@@ -93,14 +93,14 @@ impl Checkpoints {
         &self,
     ) -> Result<(Option<Bytes>, Option<UpdateVersion>), CheckpointError> {
         let object = || self.place.address_of(LATEST);
-        let failed = |source| StoreError::Read { object: object(), source };
+        let failed = |source| PlaceError::Read { object: object(), source };
         let found = match self.place.store().get(&Path::from(LATEST)).await {
             Err(ObjectError::NotFound { .. }) => return Ok((None, None)),
             other => other.map_err(failed)?,
         };
         let bytes = found.meta.size;
         if bytes > JSON_LIMIT {
-            return Err(StoreError::TooLarge { object: object(), bytes, limit: JSON_LIMIT }.into());
+            return Err(PlaceError::TooLarge { object: object(), bytes, limit: JSON_LIMIT }.into());
         }
         let version =
             UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };

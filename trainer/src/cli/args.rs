@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use coffer_client::place::Address;
 use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::model::DeviceChoice;
-use coffer_train::store::Address;
 
 use super::defaults;
 

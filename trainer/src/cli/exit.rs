@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
+use coffer_client::place::PlaceError;
 use coffer_train::checkpoint::CheckpointError;
 use coffer_train::dataset::pack::PackError;
 use coffer_train::dataset::source::SourceError;
-use coffer_train::store::StoreError;
 use coffer_train::stream::StreamError;
 use coffer_train::train::RunError;
 
@@ -49,8 +49,8 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(PackError::Source(SourceError::Missing { .. })) = error.downcast_ref() {
         return Some(NOT_FOUND);
     }
-    match error.downcast_ref::<StoreError>()? {
-        StoreError::Address(_) | StoreError::Client { .. } => Some(USAGE),
+    match error.downcast_ref::<PlaceError>()? {
+        PlaceError::Address(_) | PlaceError::Client { .. } => Some(USAGE),
         _ => None,
     }
 }

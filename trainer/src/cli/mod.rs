@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use coffer_client::ProfileOptions;
-use coffer_train::store::Opener;
+use coffer_client::place::Opener;
 use tokio::runtime::Runtime;
 
 use args::{Cli, Command, Global};

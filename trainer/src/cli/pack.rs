@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use coffer_client::place::{Address, Place};
 use coffer_train::dataset::Split;
 use coffer_train::dataset::index::Index;
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
-use coffer_train::store::{Address, Place};
 use serde::Serialize;
 
 use super::Session;

@@ -1,6 +1,7 @@
 //! `coffer-train vae`, `classifier`, `gan`, `linear`: runs of the models.
 
 use anyhow::Context;
+use coffer_client::place::{Address, Place};
 use coffer_train::checkpoint::{CheckpointAddress, Which};
 use coffer_train::dataset::Split;
 use coffer_train::metrics::Scores;
@@ -8,7 +9,6 @@ use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::model::gan::GanConfig;
 use coffer_train::model::vae::VaeConfig;
 use coffer_train::report::score_table;
-use coffer_train::store::{Address, Place};
 use coffer_train::stream::{Dataset, StreamError};
 use coffer_train::train::{
     EpochRecord, Event, Init, ModelConfig, Outcome, Patience, Resume, Run, TrainConfig,

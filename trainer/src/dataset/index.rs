@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use coffer_client::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{CLASSES, SIDE, Split};
@@ -10,36 +11,6 @@ use super::{CLASSES, SIDE, Split};
 pub const INDEX: &str = "index.json";
 /// Format and version that this code writes and reads.
 pub const FORMAT: &str = "coffer-webdataset/1";
-
-/// A BLAKE3 hash, written as 64 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest(blake3::Hash);
-
-impl Digest {
-    /// The hash of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(blake3::hash(bytes))
-    }
-}
-
-impl std::fmt::Display for Digest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.to_hex())
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_hex())
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        blake3::Hash::from_hex(&text).map(Self).map_err(serde::de::Error::custom)
-    }
-}
 
 /// One shard as the index describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

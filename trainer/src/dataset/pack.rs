@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
+use coffer_client::Digest;
+use coffer_client::place::{Place, PlaceError};
 
 use super::Split;
-use super::index::{Digest, INDEX, Index, IndexError, ShardEntry};
+use super::index::{INDEX, Index, IndexError, ShardEntry};
 use super::shard::{ShardError, ShardWriter};
 use super::source::{Source, SourceError};
-use crate::store::{Place, StoreError};
 
 /// Why a dataset can't be packed.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,7 @@ pub enum PackError {
     Shard(#[from] ShardError),
     /// The store refused an object.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PlaceError),
     /// The index has no JSON form.
     #[error(transparent)]
     Index(#[from] IndexError),

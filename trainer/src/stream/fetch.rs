@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use coffer_client::Digest;
+use coffer_client::place::Place;
+
 use super::StreamError;
 use crate::dataset::Split;
-use crate::dataset::index::{Digest, INDEX, Index, ShardEntry};
+use crate::dataset::index::{INDEX, Index, ShardEntry};
 use crate::dataset::shard::{self, Decoded};
-use crate::store::Place;
 
 /// Largest index that is read: room for a hundred thousand shards.
 const INDEX_LIMIT: u64 = 32 << 20;

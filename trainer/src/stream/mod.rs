@@ -14,9 +14,11 @@ pub use loader::{Batch, Loader, LoaderConfig};
 pub use plan::{Cursor, Order, Window, windows};
 pub use subset::{Holdout, Subset};
 
-use crate::dataset::index::{Digest, IndexError};
+use coffer_client::Digest;
+use coffer_client::place::PlaceError;
+
+use crate::dataset::index::IndexError;
 use crate::dataset::shard::ShardError;
-use crate::store::StoreError;
 
 /// Why a dataset can't be streamed.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +57,7 @@ pub enum StreamError {
     },
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PlaceError),
     /// The loader's tasks were ended before it was done, as when the program shuts down.
     #[error("the loader was stopped")]
     Stopped,
@@ -66,7 +68,7 @@ impl StreamError {
     pub fn is_corruption(&self) -> bool {
         match self {
             Self::Corrupt { .. } | Self::Shard { .. } | Self::Index { .. } => true,
-            Self::Store(error) => matches!(error, StoreError::TooLarge { .. }),
+            Self::Store(error) => matches!(error, PlaceError::TooLarge { .. }),
             Self::NoDataset(_) | Self::Stopped => false,
         }
     }

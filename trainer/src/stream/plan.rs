@@ -97,7 +97,7 @@ pub fn windows(shards: &[ShardEntry], order: Order, epoch: u64) -> Vec<Window> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::index::Digest;
+    use coffer_client::Digest;
     use proptest::prelude::*;
 
     fn shards(sizes: &[usize]) -> Vec<ShardEntry> {

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 
 use burn::tensor::Device;
+use coffer_client::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::index::Digest;
 use crate::model::classifier::{Classifier, ClassifierConfig};
 use crate::model::gan::{Gan, GanConfig};
 use crate::model::regression::Regression;

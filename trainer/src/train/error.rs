@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use coffer_client::Digest;
+use coffer_client::place::PlaceError;
+
 use super::epoch::PassError;
 use crate::checkpoint::{CheckpointError, CheckpointId};
-use crate::dataset::index::Digest;
 use crate::dataset::picture::PictureError;
 use crate::model::{Adopted, DeviceError, LearnerError};
-use crate::store::StoreError;
 use crate::stream::StreamError;
 
 /// Why a run failed.
@@ -30,7 +31,7 @@ pub enum RunError {
     Device(#[from] DeviceError),
     /// The store refused a picture.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PlaceError),
     /// A picture can't be encoded.
     #[error(transparent)]
     Picture(#[from] PictureError),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::Bytes;
+use coffer_client::place::Place;
 use tokio::runtime::Runtime;
 
 use super::config::TrainConfig;
@@ -19,7 +20,6 @@ use crate::dataset::picture::PictureError;
 use crate::model::{Adopted, DeviceChoice, Learner};
 use crate::report::{Curve, GRID_SIDE, grid, loss_plot};
 use crate::seeded::{Purpose, stream};
-use crate::store::Place;
 use crate::stream::{Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, Subset};
 
 /// Samples per batch of the evaluation; has no effect on what is learned.

@@ -1,8 +1,8 @@
 //! Damaged and torn checkpoints are named and passed over; racing trainers notice each other.
 
 use crate::support::{damage, dataset, delete, memory, read, runtime, train, write};
+use coffer_client::place::Place;
 use coffer_train::checkpoint::{CheckpointError, CheckpointId, Checkpoints};
-use coffer_train::store::Place;
 use coffer_train::train::RunError;
 
 #[test]

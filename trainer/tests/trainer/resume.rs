@@ -1,12 +1,12 @@
 //! A run that was cut off ends with the same numbers as one that wasn't.
 
 use crate::support::{dataset, memory, read, runtime, train};
+use coffer_client::place::Place;
 use coffer_train::checkpoint::{CheckpointId, Checkpoints};
 use coffer_train::metrics::Confusion;
 use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::model::gan::GanConfig;
 use coffer_train::model::vae::VaeConfig;
-use coffer_train::store::Place;
 use coffer_train::train::{EpochRecord, Losses, ModelConfig, Outcome, Resume, RunError};
 
 type Scored = (Losses, Losses, Option<Confusion>);

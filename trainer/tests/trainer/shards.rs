@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{count, dataset, memory, read, runtime, train};
+use coffer_client::place::Place;
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
-use coffer_train::store::Place;
 
 /// Reads a shard by Python's tarfile and zlib alone: members in pairs, no times or owners, and
 /// grey PNGs of 28x28, labelled in turns as drawn digits are.

@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use coffer_client::place::Place;
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
 use coffer_train::model::DeviceChoice;
 use coffer_train::model::vae::VaeConfig;
-use coffer_train::store::Place;
 use coffer_train::stream::Dataset;
 use coffer_train::train::{Event, ModelConfig, Outcome, Resume, Run, RunError, TrainConfig};
 use object_store::memory::InMemory;

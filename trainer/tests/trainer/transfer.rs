@@ -1,9 +1,9 @@
 //! Runs that begin with the weights of another run's checkpoint.
 
 use crate::support::{dataset, memory, read, runtime, train};
+use coffer_client::place::Place;
 use coffer_train::checkpoint::{CheckpointId, Which};
 use coffer_train::model::vae::VaeConfig;
-use coffer_train::store::Place;
 use coffer_train::train::{Init, ModelConfig, Run, RunError};
 
 fn from(place: &Place, checkpoint: Which, partial: bool) -> impl Fn(&mut Run<'_>) + use<> {

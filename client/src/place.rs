@@ -6,15 +6,16 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use coffer_client::{Client, Profile, ProfileOptions, S3Url};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
+use crate::{Client, Profile, ProfileOptions, S3Url};
+
 /// Why a place in a store can't be used.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum PlaceError {
     /// The address is of no known form.
     #[error("`{0}` is no place for data: write s3://BUCKET/PREFIX or file:///DIRECTORY")]
     Address(String),
@@ -24,7 +25,7 @@ pub enum StoreError {
         /// The address that was to be opened.
         address: String,
         /// What is wrong.
-        source: Box<coffer_client::Error>,
+        source: Box<crate::Error>,
     },
     /// The directory isn't there, or can't be made or opened.
     #[error("can't open {address}: {source}")]
@@ -62,7 +63,7 @@ pub enum StoreError {
     },
 }
 
-impl StoreError {
+impl PlaceError {
     /// Whether the error says that the object doesn't exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Read { source: object_store::Error::NotFound { .. }, .. })
@@ -84,14 +85,14 @@ pub enum Address {
 }
 
 impl FromStr for Address {
-    type Err = StoreError;
+    type Err = PlaceError;
 
-    fn from_str(text: &str) -> Result<Self, StoreError> {
-        let refuse = || StoreError::Address(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        let refuse = || PlaceError::Address(text.to_owned());
         if text.starts_with("s3://") {
-            let url: S3Url = text.parse().map_err(|error| StoreError::Client {
+            let url: S3Url = text.parse().map_err(|error| PlaceError::Client {
                 address: text.to_owned(),
-                source: Box::new(coffer_client::Error::Address(error)),
+                source: Box::new(crate::Error::Address(error)),
             })?;
             let prefix = url.key().trim_matches('/').to_owned();
             return Ok(Self::S3 { bucket: url.bucket().to_owned(), prefix });
@@ -141,7 +142,7 @@ impl Opener {
     ///
     /// # Errors
     /// If the gateway isn't configured, or the directory isn't there.
-    pub async fn open(&self, address: &Address) -> Result<Place, StoreError> {
+    pub async fn open(&self, address: &Address) -> Result<Place, PlaceError> {
         match address {
             Address::Directory(path) => Place::directory(path),
             Address::S3 { bucket, prefix } => {
@@ -157,7 +158,7 @@ impl Opener {
     ///
     /// # Errors
     /// If the gateway isn't configured, or the bucket or directory can't be made.
-    pub async fn create(&self, address: &Address) -> Result<Place, StoreError> {
+    pub async fn create(&self, address: &Address) -> Result<Place, PlaceError> {
         match address {
             Address::Directory(path) => {
                 std::fs::create_dir_all(path).map_err(|error| open_error(address, error))?;
@@ -181,7 +182,7 @@ impl Opener {
         }
     }
 
-    fn client(&self) -> Result<&Client, coffer_client::Error> {
+    fn client(&self) -> Result<&Client, crate::Error> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -190,15 +191,15 @@ impl Opener {
     }
 }
 
-fn client_error(address: &Address, source: coffer_client::Error) -> StoreError {
-    StoreError::Client { address: address.to_string(), source: Box::new(source) }
+fn client_error(address: &Address, source: crate::Error) -> PlaceError {
+    PlaceError::Client { address: address.to_string(), source: Box::new(source) }
 }
 
 fn open_error(
     address: &Address,
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> StoreError {
-    StoreError::Open { address: address.to_string(), source: source.into() }
+) -> PlaceError {
+    PlaceError::Open { address: address.to_string(), source: source.into() }
 }
 
 /// An open place: all object names are relative to it, and errors name objects in full.
@@ -218,7 +219,7 @@ impl Place {
     ///
     /// # Errors
     /// If it isn't there or can't be opened.
-    pub fn directory(path: &std::path::Path) -> Result<Self, StoreError> {
+    pub fn directory(path: &std::path::Path) -> Result<Self, PlaceError> {
         let address = Address::Directory(path.to_owned());
         let store =
             LocalFileSystem::new_with_prefix(path).map_err(|error| open_error(&address, error))?;
@@ -252,13 +253,13 @@ impl Place {
     ///
     /// # Errors
     /// If it can't be read or is too large.
-    pub async fn read(&self, name: &str, limit: u64) -> Result<Bytes, StoreError> {
+    pub async fn read(&self, name: &str, limit: u64) -> Result<Bytes, PlaceError> {
         let object = || self.address_of(name);
-        let failed = |source| StoreError::Read { object: object(), source };
+        let failed = |source| PlaceError::Read { object: object(), source };
         let found = self.store.get(&Path::from(name)).await.map_err(failed)?;
         let bytes = found.meta.size;
         if bytes > limit {
-            return Err(StoreError::TooLarge { object: object(), bytes, limit });
+            return Err(PlaceError::TooLarge { object: object(), bytes, limit });
         }
         found.bytes().await.map_err(failed)
     }
@@ -267,9 +268,9 @@ impl Place {
     ///
     /// # Errors
     /// If the store refuses it.
-    pub async fn write(&self, name: &str, content: Bytes) -> Result<(), StoreError> {
+    pub async fn write(&self, name: &str, content: Bytes) -> Result<(), PlaceError> {
         let put = self.store.put(&Path::from(name), PutPayload::from(content)).await;
-        put.map(drop).map_err(|source| StoreError::Write { object: self.address_of(name), source })
+        put.map(drop).map_err(|source| PlaceError::Write { object: self.address_of(name), source })
     }
 }
 
