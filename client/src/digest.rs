@@ -13,6 +13,23 @@ impl Digest {
     }
 }
 
+impl From<blake3::Hash> for Digest {
+    fn from(hash: blake3::Hash) -> Self {
+        Self(hash)
+    }
+}
+
+impl std::str::FromStr for Digest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hash = blake3::Hash::from_hex(text).map(Self);
+        // Capital digits are refused: names are compared as they are written.
+        let hash = hash.ok().filter(|hash| hash.to_string() == text);
+        hash.ok_or_else(|| format!("{text:?} isn't 64 hexadecimal digits"))
+    }
+}
+
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.to_hex())

@@ -6,12 +6,14 @@
 //! - [`admin`] is about operating the cluster.
 //! - [`transfer`] moves files, streams and copies in parallel parts with bounded memory.
 //! - [`place`] is where datasets and runs live: a prefix in a bucket, or a local directory.
+//! - [`checkpoint`] is what runs write there: versioned, whole or not there, stored once.
 //! - [`transport`] carries the requests: HTTP/3, or HTTP/2 and 1.1 where UDP does not pass.
 //! - [`Error`] says what went wrong, where, and what to do about it.
 //!
 //! The `coffer` program is a thin layer over this library.
 
 pub mod admin;
+pub mod checkpoint;
 mod client;
 mod digest;
 mod endpoint;
@@ -21,6 +23,7 @@ pub mod profile;
 mod retry;
 mod s3;
 mod secret;
+mod timestamp;
 pub mod transfer;
 pub mod transport;
 mod url;
@@ -36,6 +39,7 @@ pub use s3::{
     ObjectInfo, S3Code, S3Error, TokenRequest, Verb,
 };
 pub use secret::Secret;
+pub use timestamp::Timestamp;
 pub use transfer::{Transfer, TransferOptions, Transferred};
 pub use url::{MAX_KEY_BYTES, S3Url, S3UrlError};
 
