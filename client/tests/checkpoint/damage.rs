@@ -6,8 +6,8 @@ use std::time::Duration;
 use coffer_client::Digest;
 use coffer_client::checkpoint::{CheckpointError, CheckpointId, Checkpoints, Entry, Selector};
 use coffer_client::place::Place;
-use object_store::path::Path;
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 
 use crate::support::{damage, memory, read, save, small, stored, write};
 

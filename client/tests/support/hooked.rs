@@ -15,7 +15,7 @@ use object_store::{
 
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
+pub(crate) enum Request {
     Put,
     Get,
     List,
@@ -24,7 +24,7 @@ pub enum Request {
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It's done and answered.
     Answered,
     /// It's done, its answer gets lost, and the client sends it again.
@@ -32,17 +32,18 @@ pub enum Fate {
 }
 
 /// Called before each request with its kind, the name of the object, and the bytes to be put.
-pub type Hook = Arc<dyn Fn(Request, &str, usize) -> BoxFuture<'static, Result<Fate>> + Send + Sync>;
+pub(crate) type Hook =
+    Arc<dyn Fn(Request, &str, usize) -> BoxFuture<'static, Result<Fate>> + Send + Sync>;
 
 /// The store. Clones with other hooks share the objects.
 #[derive(Clone)]
-pub struct Hooked {
-    pub inner: Arc<InMemory>,
+pub(crate) struct Hooked {
+    pub(crate) inner: Arc<InMemory>,
     hook: Hook,
 }
 
 impl Hooked {
-    pub fn new(inner: Arc<InMemory>, hook: Hook) -> Self {
+    pub(crate) fn new(inner: Arc<InMemory>, hook: Hook) -> Self {
         Self { inner, hook }
     }
 }
