@@ -275,7 +275,6 @@ fn tell_command(command: &Command) -> String {
             format!("relocate {blob} {}", moves.join(" "))
         }
         Command::Condemn { blobs, .. } => format!("condemn {blobs:?}"),
-        Command::Pardon { .. } => "pardon".into(),
         Command::ChangeCluster { map, .. } => {
             let nodes: Vec<String> =
                 map.nodes.iter().map(|n| format!("{}={:?}", n.name, n.state)).collect();

@@ -29,6 +29,4 @@ pub enum Mutation {
     ProposedTwice,
     /// Nodes answer a put before it is durable.
     AckBeforeFsync,
-    /// Condemned blobs are pardoned by a clock that may jump.
-    PardonByClock,
 }

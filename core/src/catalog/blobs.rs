@@ -11,6 +11,9 @@
 //! | condemned | may be deleted: no commit can claim the blob any more |
 //! | nothing | belongs to a write in progress, or was left behind by one: condemn it first |
 //!
+//! A blob stays condemned for good, at some thirty bytes: a write that stood still for a month may wake
+//! up and commit, and no clock of this cluster tells that none will.
+//!
 //! A shard's name is never used twice: where it goes to another node, its generation grows. What
 //! has become garbage can therefore be deleted at any time, however late the deletion arrives.
 
@@ -21,9 +24,6 @@ use super::machine::{Machine, corrupt_row};
 use super::records::{self, BlobOwner, GarbageId, GarbageRecord, PartRecord};
 use crate::ids::BlobId;
 use crate::manifest::{Content, Manifest, Move, Part};
-
-/// The most condemned blobs that one command forgets.
-pub const PARDONS: usize = 256;
 
 /// Notes in `batch` whose a part's data is, and whether shards of it are owed.
 pub(super) fn note(batch: &mut Batch, part: &Part, owner: &BlobOwner) -> Result<(), KvError> {
@@ -93,26 +93,10 @@ impl<K: Kv> Machine<K> {
             if self.blob(blob)?.is_none() {
                 let owner = records::encode(Table::Blobs, &BlobOwner::Condemned { at_ms })?;
                 batch.put(Table::Blobs, blob.as_bytes().to_vec(), owner);
-                batch.put(Table::Condemned, condemned_key(at_ms, blob), Vec::new());
             }
         }
         self.done(batch)
     }
-
-    pub(super) fn pardon(&self, before_ms: u64) -> Result<Outcome, CatalogError> {
-        let mut batch = Batch::default();
-        let rows = self.kv.scan(Table::Condemned, &[], &before_ms.to_be_bytes(), PARDONS)?;
-        for (key, _) in rows {
-            let blob = key.get(8..).ok_or_else(|| corrupt_row(Table::Condemned))?.to_vec();
-            batch.remove(Table::Blobs, blob);
-            batch.remove(Table::Condemned, key);
-        }
-        self.done(batch)
-    }
-}
-
-fn condemned_key(at_ms: u64, blob: BlobId) -> Vec<u8> {
-    [&at_ms.to_be_bytes()[..], blob.as_bytes()].concat()
 }
 
 /// A live blob, in the row that says where its shards are.

@@ -231,13 +231,6 @@ pub enum Command {
         /// Now.
         at_ms: u64,
     },
-    /// Forget blobs that were condemned before a time, at most [`super::blobs::PARDONS`] of them. Safe
-    /// only when no write that began before that time can still be committed: its shards may have been
-    /// deleted, and its commit would no longer be refused. Clocks can't tell that.
-    Pardon {
-        /// In ms since the Unix epoch.
-        before_ms: u64,
-    },
     /// Replace the cluster map.
     ChangeCluster {
         /// The version that is replaced; 0 if there is none.
@@ -307,8 +300,7 @@ impl Command {
             | Self::AbortUpload { .. }
             | Self::ForgetGarbage { .. }
             | Self::Relocate { .. }
-            | Self::Condemn { .. }
-            | Self::Pardon { .. } => Scope::Hidden,
+            | Self::Condemn { .. } => Scope::Hidden,
             Self::ChangeCluster { .. } => Scope::Cluster,
         }
     }

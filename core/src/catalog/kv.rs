@@ -32,8 +32,6 @@ pub enum Table {
     Blobs,
     /// blob id → nothing: blobs with shards that are still to be written
     Owed,
-    /// time in ms, blob id → nothing: when blobs were condemned
-    Condemned,
     /// nothing → [`crate::placement::ClusterMap`]
     Cluster,
     /// (one row) → how far the replicated log has been applied to the other tables
@@ -46,7 +44,7 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Buckets,
         Self::Objects,
         Self::Versions,
@@ -58,7 +56,6 @@ impl Table {
         Self::Usage,
         Self::Blobs,
         Self::Owed,
-        Self::Condemned,
         Self::Cluster,
         Self::Applied,
         Self::Log,
@@ -79,7 +76,6 @@ impl Table {
             Self::Usage => "usage",
             Self::Blobs => "blobs",
             Self::Owed => "owed",
-            Self::Condemned => "condemned",
             Self::Cluster => "cluster",
             Self::Applied => "applied",
             Self::Log => "log",

@@ -84,7 +84,6 @@ impl<K: Kv> Machine<K> {
                 self.relocate(blob, &moves, GarbageId { since_ms: at_ms, id: garbage })
             }
             Command::Condemn { blobs, at_ms } => self.condemn(blobs, at_ms),
-            Command::Pardon { before_ms } => self.pardon(before_ms),
             Command::ChangeCluster { expected, map } => self.change_cluster(expected, &map),
         }
     }

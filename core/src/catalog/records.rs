@@ -12,7 +12,7 @@ use crate::shard::ShardKey;
 use serde::{Deserialize, Serialize};
 
 /// The version of all record encodings.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// A bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

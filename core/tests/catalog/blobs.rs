@@ -37,7 +37,6 @@ enum Op {
     /// Puts an object made of a blob that was condemned.
     PutCondemned(u8),
     Forget(usize),
-    Pardon,
 }
 
 fn ops() -> impl Strategy<Value = Op> {
@@ -53,7 +52,6 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => (0u8..3).prop_map(Op::Condemn),
         1 => (0u8..3).prop_map(Op::PutCondemned),
         2 => (0usize..4).prop_map(Op::Forget),
-        1 => Just(Op::Pardon),
     ]
 }
 
@@ -215,7 +213,6 @@ impl World {
                 let Some((garbage, _)) = garbage.get(n) else { return };
                 done(&self.machine, Command::ForgetGarbage { ids: vec![*garbage] });
             }
-            Op::Pardon => drop(done(&self.machine, Command::Pardon { before_ms: id })),
         }
     }
 

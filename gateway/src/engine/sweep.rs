@@ -29,8 +29,6 @@ const UNCLAIMED: usize = 256 * 1024;
 const AHEAD: usize = 64 * 1024;
 /// The most blobs that are condemned at once.
 const CONDEMNED: usize = 256;
-/// How long it is remembered that a blob was condemned: longer than any upload of a part can take.
-const PARDON_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// When and how the sweep acts.
 #[derive(Debug, Clone, Copy)]
@@ -137,9 +135,6 @@ impl Sweep {
             met.unclaimed.extend(self.first_met.drain());
         }
         (self.first_met, self.ahead) = (met.unclaimed, met.ahead);
-        let pardoned = u64::try_from(PARDON_AFTER.as_millis()).unwrap_or(u64::MAX);
-        let before_ms = now_ms.saturating_sub(pardoned);
-        self.catalog.submit(Command::Pardon { before_ms }).await?;
         Ok(report)
     }
 

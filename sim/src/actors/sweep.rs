@@ -11,9 +11,6 @@ use coffer_core::repair::{Verdict, judge};
 use coffer_core::shard::ShardKey;
 use std::collections::BTreeSet;
 
-/// How long condemned blobs are remembered, in ms.
-const PARDON_AFTER_MS: u64 = 3_600_000;
-
 /// Shards that repairs have written and not, or not yet, committed, as the last round saw them.
 pub type Ahead = BTreeSet<(NodeId, ShardKey)>;
 
@@ -33,10 +30,6 @@ pub async fn sweep(ctx: &Ctx, ahead: &mut Ahead) {
         super::repair::overtake_leftover(ctx, *key).await;
     }
     *ahead = still_ahead;
-    if ctx.with(|w| w.has(Mutation::PardonByClock)) {
-        let before_ms = ctx.clock().saturating_sub(PARDON_AFTER_MS);
-        ctx.submit(Command::Pardon { before_ms }).await;
-    }
 }
 
 async fn sweep_node(ctx: &Ctx, node: NodeId, names: Vec<ShardKey>) {

@@ -79,7 +79,6 @@ const fn tag(table: Table) -> u8 {
         Table::Usage => b'S',
         Table::Blobs => b'D',
         Table::Owed => b'W',
-        Table::Condemned => b'X',
         Table::Cluster => b'C',
         Table::Applied => b'A',
         Table::Log => b'L',
