@@ -4,13 +4,11 @@ use super::error::{S3Code, S3Error};
 use super::lines::Lines;
 use crate::client::Client;
 use crate::error::Error;
-use crate::profile::Credentials;
 use crate::transport::TransportError;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
-use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -94,23 +92,7 @@ impl Call {
             .body(self.body.clone().into())
             .map_err(|error| invalid(&error))?;
         *request.headers_mut() = self.headers.clone();
-        match &profile.credentials {
-            Credentials::AccessKey { id, secret, session_token } => {
-                let credential = AwsCredential {
-                    key_id: id.clone(),
-                    secret_key: secret.expose().to_owned(),
-                    token: session_token.as_ref().map(|token| token.expose().to_owned()),
-                };
-                AwsAuthorizer::new(&credential, "s3", &profile.region)
-                    .try_authorize(&mut request, None)?;
-            }
-            Credentials::Token(token) => {
-                let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                    .map_err(|error| invalid(&error))?;
-                request.headers_mut().insert(AUTHORIZATION, value);
-            }
-            Credentials::Anonymous => {}
-        }
+        profile.credentials.authorize(&mut request, &profile.region, true)?;
         Ok(request)
     }
 

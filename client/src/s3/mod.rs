@@ -10,6 +10,7 @@ mod head;
 mod lines;
 mod list;
 mod quota;
+mod sign;
 mod token;
 
 pub use buckets::Bucket;

@@ -17,6 +17,7 @@ mod tcp;
 mod tls;
 
 pub use error::{Carrier, TransportError};
+pub use tls::client_config;
 
 use crate::endpoint::Endpoint;
 use crate::profile::Profile;
@@ -76,10 +77,33 @@ impl Transport {
     /// # Errors
     /// If the trusted authorities can't be loaded.
     pub fn new(profile: &Profile, timeouts: &Timeouts) -> Result<Self, TransportError> {
+        let secure = profile.endpoint.is_secure();
+        let tls = secure.then(|| client_config(profile.ca_file.as_deref())).transpose()?;
+        Self::build(profile, timeouts, tls)
+    }
+
+    /// As [`Transport::new`], with TLS as the caller has set it up, in place of the profile's trust.
+    /// The application protocols that it names, if any, are the ones to be spoken over TCP.
+    ///
+    /// # Errors
+    /// If QUIC can't be spoken with these settings.
+    pub fn with_tls(
+        profile: &Profile,
+        timeouts: &Timeouts,
+        tls: rustls::ClientConfig,
+    ) -> Result<Self, TransportError> {
+        Self::build(profile, timeouts, profile.endpoint.is_secure().then_some(tls))
+    }
+
+    fn build(
+        profile: &Profile,
+        timeouts: &Timeouts,
+        tls: Option<rustls::ClientConfig>,
+    ) -> Result<Self, TransportError> {
         let endpoint = profile.endpoint.clone();
         let routes = std::iter::once(&endpoint)
             .chain(&profile.others)
-            .map(|endpoint| Route::new(endpoint.clone(), profile, timeouts))
+            .map(|endpoint| Route::new(endpoint.clone(), profile, timeouts, tls.as_ref()))
             .collect::<Result<_, _>>()?;
         Ok(Self { inner: Arc::new(Inner { endpoint, routes, current: AtomicUsize::new(0) }) })
     }

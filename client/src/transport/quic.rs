@@ -71,7 +71,7 @@ fn open_socket(local: SocketAddr) -> std::io::Result<quinn::Endpoint> {
 }
 
 impl QuicClient {
-    /// `tls` without application protocols set.
+    /// `tls` as for TCP; its application protocols are left out.
     pub(super) fn new(
         endpoint: Endpoint,
         tls: &rustls::ClientConfig,

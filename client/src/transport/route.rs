@@ -1,11 +1,11 @@
 //! The way to one gateway: HTTP/3 where it can be reached, HTTP/2 or 1.1 else.
 
+use super::Timeouts;
 use super::breaker::Breaker;
 use super::error::TransportError;
 use super::quic::QuicClient;
 use super::stall::StallLimit;
 use super::tcp::TcpClient;
-use super::{Timeouts, tls};
 use crate::endpoint::Endpoint;
 use crate::profile::{Http3, Profile};
 use object_store::client::{HttpRequest, HttpResponse};
@@ -22,19 +22,18 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// A route to `endpoint`, with the profile's trust. Connects on the first request, not here.
+    /// A route to `endpoint`, over `tls` if it is secure. Connects on the first request, not here.
     pub(super) fn new(
         endpoint: Endpoint,
         profile: &Profile,
         timeouts: &Timeouts,
+        tls: Option<&rustls::ClientConfig>,
     ) -> Result<Self, TransportError> {
         let stall = StallLimit { endpoint: endpoint.clone(), limit: timeouts.stall };
         let ca_file = profile.ca_file.clone();
-        let tls =
-            endpoint.is_secure().then(|| tls::client_config(ca_file.as_deref())).transpose()?;
         let fallback = profile.http3 != Http3::Always;
         let quic_limit = if fallback { timeouts.try_http3 } else { timeouts.connect };
-        let quic = match &tls {
+        let quic = match tls {
             Some(tls) if profile.http3 != Http3::Never => Some(QuicClient::new(
                 endpoint.clone(),
                 tls,
@@ -44,7 +43,7 @@ impl Route {
             )?),
             _ => None,
         };
-        let tcp = TcpClient::new(endpoint, tls.as_ref(), ca_file, timeouts.connect, stall);
+        let tcp = TcpClient::new(endpoint, tls, ca_file, timeouts.connect, stall);
         Ok(Self { tcp, quic, fallback, breaker: Mutex::new(Breaker::new()) })
     }
 

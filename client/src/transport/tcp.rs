@@ -29,7 +29,7 @@ pub(super) struct TcpClient {
 }
 
 impl TcpClient {
-    /// `tls` without application protocols set, or `None` for plain HTTP.
+    /// `tls` speaks HTTP/2 and 1.1 unless it names other protocols; `None` is plain HTTP.
     pub(super) fn new(
         endpoint: Endpoint,
         tls: Option<&rustls::ClientConfig>,
@@ -39,7 +39,9 @@ impl TcpClient {
     ) -> Self {
         let tls = tls.map(|tls| {
             let mut tls = tls.clone();
-            tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            if tls.alpn_protocols.is_empty() {
+                tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            }
             Arc::new(tls)
         });
         let dialer = Dialer::new(endpoint.clone(), tls, ca_file, connect_limit);

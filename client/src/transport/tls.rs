@@ -13,7 +13,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// If no authority can be loaded.
-pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
+pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TransportError> {
     let roots = match ca_file {
         Some(path) => roots_from(path),
         None => platform_roots(),
