@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// Gibibytes per second at which `work` goes through `bytes`: the median of `runs` runs, each long
 /// enough to be timed.
-pub(crate) fn rate(runs: usize, bytes: usize, mut work: impl FnMut()) -> f64 {
+pub(super) fn rate(runs: usize, bytes: usize, mut work: impl FnMut()) -> f64 {
     work();
     let once = Instant::now();
     work();

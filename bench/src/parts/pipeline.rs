@@ -1,6 +1,6 @@
 //! What a chunk goes through on its way to the nodes, part by part and as a whole.
 
-use crate::stopwatch::rate;
+use super::stopwatch::rate;
 use coffer_core::erasure::{Code, Coder};
 use coffer_core::ids::BlobId;
 use coffer_core::layout::{CHUNK_LEN, ChunkShape};
@@ -13,7 +13,7 @@ use std::hint::black_box;
 
 /// Rates in GiB/s of plaintext, on one core.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     memcpy: f64,
     seal_reference: f64,
     seal: f64,
@@ -27,7 +27,11 @@ pub(crate) struct Report {
     ratio: f64,
 }
 
-pub(crate) fn measure(runs: usize) -> anyhow::Result<Report> {
+/// Measures all parts; the median of `runs` counts.
+///
+/// # Errors
+/// If a chunk can't be sealed.
+pub fn measure(runs: usize) -> anyhow::Result<Report> {
     let plain: Vec<u8> =
         (0..CHUNK_LEN).map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     let shape = ChunkShape::new(CHUNK_LEN, Code::DEFAULT)?;
