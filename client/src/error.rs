@@ -1,6 +1,8 @@
 //! The library's error type.
 
+use crate::checkpoint::CheckpointError;
 use crate::endpoint::EndpointError;
+use crate::place::PlaceError;
 use crate::profile::ProfileError;
 use crate::s3::{S3Code, S3Error};
 use crate::transport::TransportError;
@@ -17,6 +19,12 @@ pub enum Error {
     /// An `s3://` address can't be used.
     #[error(transparent)]
     Address(#[from] S3UrlError),
+    /// A place for datasets and runs can't be used.
+    #[error(transparent)]
+    Place(Box<PlaceError>),
+    /// A checkpoint can't be read or written.
+    #[error(transparent)]
+    Checkpoint(Box<CheckpointError>),
     /// The gateway answered with an error.
     #[error(transparent)]
     S3(Box<S3Error>),
@@ -93,6 +101,8 @@ pub enum ErrorKind {
     Conflict,
     /// The request or the configuration is wrong.
     Invalid,
+    /// Something that is stored isn't what it was when it was written.
+    Damaged,
     /// The user stopped it.
     Cancelled,
     /// Anything else.
@@ -108,6 +118,8 @@ impl Error {
                 ErrorKind::Invalid
             }
             Self::S3(error) => error.kind(),
+            Self::Place(error) => error.kind(),
+            Self::Checkpoint(error) => error.kind(),
             Self::Transport(TransportError::Roots { .. }) => ErrorKind::Invalid,
             Self::Transport(_) => ErrorKind::Unavailable,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -137,6 +149,8 @@ impl Error {
         match self {
             Self::S3(error) => error.hint().map(str::to_owned),
             Self::Transport(error) => error.hint(),
+            Self::Place(error) => error.hint(),
+            Self::Checkpoint(error) => error.hint(),
             Self::SourceChanged(_) => Some("upload it again when nothing writes to it".to_owned()),
             Self::ObjectChanged(_) => Some("try again".to_owned()),
             _ => None,
@@ -175,13 +189,31 @@ impl From<EndpointError> for Error {
     }
 }
 
+impl From<PlaceError> for Error {
+    fn from(error: PlaceError) -> Self {
+        Self::Place(Box::new(error))
+    }
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        Self::Checkpoint(Box::new(error))
+    }
+}
+
 impl From<object_store::Error> for Error {
-    /// Digs out what `object_store` wraps: our own transport's error, or the gateway's answer.
     fn from(error: object_store::Error) -> Self {
-        if let Some(transport) = find_in_chain::<TransportError>(&error) {
-            return Self::Transport(transport.clone());
+        Self::understand(&error).unwrap_or(Self::Store(error))
+    }
+}
+
+impl Error {
+    /// Digs out what `object_store` wraps: our own transport's error, or the gateway's answer.
+    pub(crate) fn understand(error: &object_store::Error) -> Option<Self> {
+        if let Some(transport) = find_in_chain::<TransportError>(error) {
+            return Some(Self::Transport(transport.clone()));
         }
-        let (status, code) = match &error {
+        let (status, code) = match error {
             object_store::Error::NotFound { .. } => (404, S3Code::Other("NotFound".to_owned())),
             object_store::Error::PermissionDenied { .. } => (403, S3Code::AccessDenied),
             object_store::Error::Unauthenticated { .. } => (401, S3Code::AccessDenied),
@@ -191,10 +223,9 @@ impl From<object_store::Error> for Error {
         };
         let text = error.to_string();
         match S3Error::find_in_text(status, &text) {
-            Some(answer) => answer.into(),
+            Some(answer) => Some(answer.into()),
             // An answer to HEAD has no body to tell more.
-            None if status != 0 => S3Error::bare(status, code).into(),
-            None => Self::Store(error),
+            None => (status != 0).then(|| S3Error::bare(status, code).into()),
         }
     }
 }

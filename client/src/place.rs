@@ -11,7 +11,7 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
-use crate::{Client, Profile, ProfileOptions, S3Url};
+use crate::{Client, ClientOptions, Error, ErrorKind, Profile, ProfileOptions, RetryPolicy, S3Url};
 
 /// Why a place in a store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,30 @@ impl PlaceError {
     /// Whether the error says that the object doesn't exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Read { source: object_store::Error::NotFound { .. }, .. })
+    }
+
+    /// What the error means to the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Address(_) => ErrorKind::Invalid,
+            Self::Client { source, .. } => source.kind(),
+            Self::Open { .. } => ErrorKind::NotFound,
+            Self::Read { source, .. } | Self::Write { source, .. } => {
+                Error::understand(source).map_or(ErrorKind::Other, |error| error.kind())
+            }
+            Self::TooLarge { .. } => ErrorKind::Damaged,
+        }
+    }
+
+    /// What the user can do about it, if we know.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Client { source, .. } => source.hint(),
+            Self::Read { source, .. } | Self::Write { source, .. } => {
+                Error::understand(source)?.hint()
+            }
+            Self::Address(_) | Self::Open { .. } | Self::TooLarge { .. } => None,
+        }
     }
 }
 
@@ -129,13 +153,20 @@ impl fmt::Display for Address {
 #[derive(Debug, Default)]
 pub struct Opener {
     options: ProfileOptions,
+    retry: RetryPolicy,
     client: OnceLock<Client>,
 }
 
 impl Opener {
     /// An opener that finds the gateway and its credentials by `options`.
     pub fn new(options: ProfileOptions) -> Self {
-        Self { options, client: OnceLock::new() }
+        Self { options, retry: RetryPolicy::default(), client: OnceLock::new() }
+    }
+
+    /// With another patience for requests that fail.
+    #[must_use]
+    pub fn with_retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
     }
 
     /// Opens the place at `address`. That its bucket doesn't exist shows with the first request.
@@ -186,7 +217,8 @@ impl Opener {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = Client::connect(Profile::load(&self.options)?)?;
+        let options = ClientOptions { retry: self.retry.clone(), ..ClientOptions::default() };
+        let client = Client::with_options(Profile::load(&self.options)?, options)?;
         Ok(self.client.get_or_init(|| client))
     }
 }
@@ -215,7 +247,7 @@ impl Place {
         Self { store, address: address.into() }
     }
 
-    /// Opens a local directory.
+    /// Opens a local directory. What is written there is synced before that is said.
     ///
     /// # Errors
     /// If it isn't there or can't be opened.
@@ -223,7 +255,8 @@ impl Place {
         let address = Address::Directory(path.to_owned());
         let store =
             LocalFileSystem::new_with_prefix(path).map_err(|error| open_error(&address, error))?;
-        Ok(Self::new(Arc::new(store.with_automatic_cleanup(true)), address.to_string()))
+        let store = store.with_automatic_cleanup(true).with_fsync(true);
+        Ok(Self::new(Arc::new(store), address.to_string()))
     }
 
     /// The place `name` within this one.

@@ -1,5 +1,6 @@
 //! What can go wrong with checkpoints.
 
+use crate::ErrorKind;
 use crate::place::PlaceError;
 
 /// Why a checkpoint can't be written or read.
@@ -99,6 +100,38 @@ impl CheckpointError {
             | Self::Busy(_)
             | Self::Stopped
             | Self::Random(_) => false,
+        }
+    }
+
+    /// What the error means to the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            error if error.is_corruption() => ErrorKind::Damaged,
+            Self::Store(error) => error.kind(),
+            Self::NoRun(_) | Self::Missing { .. } => ErrorKind::NotFound,
+            Self::Raced { .. } | Self::Busy(_) => ErrorKind::Conflict,
+            Self::Silent { .. } => ErrorKind::Unavailable,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    /// What the user can do about it, if we know.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::NoRun(_) => Some(
+                "a run is the folder that checkpoints/index.json is in, without these names"
+                    .to_owned(),
+            ),
+            Self::Missing { .. } => {
+                Some("`coffer checkpoint ls RUN` lists those that are there".to_owned())
+            }
+            error if error.is_corruption() => Some(
+                "`coffer checkpoint verify RUN --all` tells which ones are whole; name one of them \
+                 with RUN@step-N"
+                    .to_owned(),
+            ),
+            _ => None,
         }
     }
 }

@@ -73,10 +73,7 @@ impl Checkpoints {
         &'a self,
         part: &'a Part,
     ) -> impl Stream<Item = Result<Bytes, CheckpointError>> + Send + 'a {
-        let refused = part.sized_chunks().is_none().then(|| {
-            let (object, problem) = (self.address().to_owned(), "a manifest's chunks don't fit");
-            Err(CheckpointError::Corrupt { object, problem: problem.to_owned() })
-        });
+        let refused = part.sized_chunks().is_none().then(|| Err(self.misfit()));
         let chunks = part.sized_chunks().into_iter().flatten();
         let read = chunks.map(|(chunk, bytes)| self.chunk(chunk, bytes));
         stream::iter(refused).chain(stream::iter(read).buffered(IN_FLIGHT))
@@ -113,6 +110,12 @@ impl Checkpoints {
             });
         }
         Ok(content)
+    }
+
+    /// The error for a manifest whose chunks don't make up what it describes.
+    pub(super) fn misfit(&self) -> CheckpointError {
+        let problem = "a manifest's chunks don't make up the part that it describes".to_owned();
+        CheckpointError::Corrupt { object: self.address().to_owned(), problem }
     }
 
     /// Reads chunk `chunk` of `bytes` bytes, and checks it.

@@ -17,21 +17,27 @@
 //! attempt's folder is named at random and never used twice: a deleted name never comes back, and an
 //! attempt whose root has changed meanwhile looks whether what it refers to is still listed.
 //!
-//! Pure: ids, [`Selector`], [`Root`], [`Manifest`]. With IO: [`Checkpoints`].
+//! Pure: ids, [`Selector`], [`Root`], [`Manifest`], [`retention`], [`compare`] (but for one function),
+//! [`tensors`]. With IO: [`Checkpoints`], [`restore`].
 
 mod attempt;
+pub mod compare;
 mod cut;
 mod error;
 mod garbage;
 mod id;
 mod load;
 mod manifest;
+mod part;
 mod prune;
+pub mod restore;
 mod resume;
+pub mod retention;
 mod root;
 mod save;
 mod selector;
 mod store;
+pub mod tensors;
 mod writer;
 
 pub use cut::{Cut, Snapshot};
@@ -42,6 +48,7 @@ pub use manifest::{
     CHUNK, Chunk, DatasetVersion, Energy, Lineage, Manifest, Metrics, Origin, Parent, Part,
     Position, Program, Revision,
 };
+pub use part::{PartReader, TensorsError};
 pub use prune::{Choice, GRACE, Pruned};
 pub use resume::Found;
 pub use root::{Entry, Root, Unlisted};

@@ -36,6 +36,14 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
+impl Pruned {
+    fn of(removed: Vec<Entry>, garbage: &Garbage) -> Self {
+        let objects = || garbage.released.iter().chain(&garbage.orphans);
+        let bytes = objects().map(|object| object.bytes).sum();
+        Self { removed, objects: objects().count(), bytes }
+    }
+}
+
 /// Which chunks checkpoints refer to, remembered from prune to prune.
 #[derive(Debug, Default)]
 pub(super) struct References(HashMap<SaveId, Arc<HashSet<Chunk>>>);
@@ -59,6 +67,21 @@ impl Checkpoints {
         let (_, pruned) =
             self.prune_from(current, &mut References::default(), choice, grace).await?;
         Ok(pruned)
+    }
+
+    /// What [`Self::prune`] would do now. Nothing is changed.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn would_prune(
+        &self,
+        choice: Choice<'_>,
+        grace: Duration,
+    ) -> Result<Pruned, CheckpointError> {
+        let (root, _) = self.required().await?;
+        let (next, removed) = root.without(&choice(&root));
+        let garbage = self.garbage(&next, &removed, &mut References::default(), grace).await?;
+        Ok(Pruned::of(removed, &garbage))
     }
 
     /// Pins checkpoint `id`, or takes the pin off. Returns how it's listed now.
@@ -114,11 +137,8 @@ impl Checkpoints {
                 };
                 (root, version) = (next, moved);
             }
-            let Garbage { released, orphans } = garbage;
-            let mut pruned = Pruned { removed, objects: 0, bytes: 0 };
-            for objects in [released, orphans] {
-                pruned.objects += objects.len();
-                pruned.bytes += objects.iter().map(|object| object.bytes).sum::<u64>();
+            let pruned = Pruned::of(removed, &garbage);
+            for objects in [garbage.released, garbage.orphans] {
                 self.delete(objects).await?;
             }
             return Ok(((root, version), pruned));

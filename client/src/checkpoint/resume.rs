@@ -74,29 +74,54 @@ impl Checkpoints {
         &self,
         version: Option<RootVersion>,
     ) -> Result<(Saver, Option<Found>), CheckpointError> {
-        let parsed = version.as_ref().map(|version| self.parse_root(&version.content)).transpose();
         let mut problems = Vec::new();
-        let root = match parsed {
-            Ok(Some(root)) => root,
-            Ok(None) => match self.rebuild(&mut problems).await? {
-                None => return Ok((Saver::new(self.clone(), None, version, None), None)),
-                Some(root) => {
+        match self.recover(version.as_ref(), &mut problems).await? {
+            Some(root) => self.newest(root, version, problems).await,
+            None => Ok((Saver::new(self.clone(), None, version, None), None)),
+        }
+    }
+
+    /// What the run has, as far as it can be told: should the root be damaged or missing, by the
+    /// manifests, and what is wrong is told with it. None if there is no checkpoint yet.
+    ///
+    /// For those who only read. What is saved, pinned or pruned goes by the root itself.
+    ///
+    /// # Errors
+    /// If the store can't be read, or the root is damaged and there is no manifest either.
+    pub async fn recovered_root(
+        &self,
+    ) -> Result<(Option<Root>, Vec<CheckpointError>), CheckpointError> {
+        let version = self.read_root().await?;
+        let mut problems = Vec::new();
+        let root = self.recover(version.as_ref(), &mut problems).await?;
+        Ok((root, problems))
+    }
+
+    async fn recover(
+        &self,
+        version: Option<&RootVersion>,
+        problems: &mut Vec<CheckpointError>,
+    ) -> Result<Option<Root>, CheckpointError> {
+        match version.map(|version| self.parse_root(&version.content)).transpose() {
+            Ok(Some(root)) => Ok(Some(root)),
+            Ok(None) => {
+                let rebuilt = self.rebuild(problems).await?;
+                if rebuilt.is_some() {
                     let object = self.place.address_of(ROOT);
                     let problem = "is missing, but there are checkpoints".to_owned();
                     problems.insert(0, CheckpointError::Corrupt { object, problem });
-                    root
                 }
-            },
+                Ok(rebuilt)
+            }
             Err(error) if error.is_corruption() => {
                 problems.push(error);
-                match self.rebuild(&mut problems).await? {
-                    None => return Err(self.none_usable(problems)),
-                    Some(root) => root,
+                match self.rebuild(problems).await? {
+                    None => Err(self.none_usable(std::mem::take(problems))),
+                    rebuilt => Ok(rebuilt),
                 }
             }
-            Err(error) => return Err(error),
-        };
-        self.newest(root, version, problems).await
+            Err(error) => Err(error),
+        }
     }
 
     async fn newest(

@@ -2,6 +2,7 @@
 //! stream.
 
 use super::files::local_path;
+use super::new_file::{Existing, NewFile};
 use super::plan::PartPlan;
 use super::source::blocking;
 use super::{Transfer, Transferred, store_path};
@@ -11,12 +12,11 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path as StorePath;
 use object_store::{GetOptions, GetRange, ObjectStore};
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::NamedTempFile;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 
@@ -195,15 +195,16 @@ impl Reading {
 
     /// Fetches the object into a temporary file beside `file`, and puts that in its place.
     async fn into_file(self, size: u64, file: PathBuf) -> Result<Transferred, Error> {
-        let folder = match file.parent() {
-            Some(parent) if parent != Path::new("") => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
         let create = {
-            let folder = folder.clone();
-            move || create_beside(&folder, size)
+            let file = file.clone();
+            move || {
+                let new = NewFile::beside(&file)?;
+                let sized = new.handle().set_len(size).and_then(|()| new.handle().try_clone());
+                let handle = sized.map_err(Error::file("write", file))?;
+                Ok((new, Arc::new(handle)))
+            }
         };
-        let (temporary, handle) = blocking(create).await?;
+        let (new, handle) = blocking(create).await?;
 
         let plan = PartPlan::over(0..size, self.transfer.options.part_bytes);
         let mut running = JoinSet::new();
@@ -227,25 +228,9 @@ impl Reading {
         while let Some(done) = running.join_next().await {
             flatten(done)?;
         }
-        blocking(move || put_in_place(temporary, &handle, size, &file, &folder)).await?;
+        blocking(move || new.put_in_place(size, Existing::Replace)).await?;
         Ok(Transferred { bytes: size, etag: self.etag })
     }
-}
-
-/// A temporary file in the target's folder: only within one file system can it be renamed.
-fn create_beside(folder: &Path, size: u64) -> Result<(NamedTempFile, Arc<File>), Error> {
-    let failed = |error| Error::file("create a file in", folder)(error);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let temporary = tempfile::Builder::new()
-        .prefix(".coffer-")
-        .suffix(".part")
-        // As any program would create the file itself: the umask takes its share.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    let handle = temporary.as_file().try_clone().map_err(failed)?;
-    handle.set_len(size).map_err(failed)?;
-    Ok((temporary, Arc::new(handle)))
 }
 
 fn write_at(handle: &File, pieces: &[Bytes], mut at: u64, target: &Path) -> Result<(), Error> {
@@ -254,24 +239,6 @@ fn write_at(handle: &File, pieces: &[Bytes], mut at: u64, target: &Path) -> Resu
         at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
     }
     Ok(())
-}
-
-/// Makes the file durable, checks its length, and gives it its name.
-fn put_in_place(
-    temporary: NamedTempFile,
-    handle: &File,
-    size: u64,
-    file: &Path,
-    folder: &Path,
-) -> Result<(), Error> {
-    let failed = |error| Error::file("write", file)(error);
-    handle.sync_all().map_err(failed)?;
-    let length = handle.metadata().map_err(failed)?.len();
-    if length != size {
-        return Err(failed(std::io::Error::other(format!("{length} bytes instead of {size}"))));
-    }
-    temporary.persist(file).map_err(|error| failed(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// Whether `file` exists and is something to write into rather than to replace, as `/dev/null`.

@@ -6,6 +6,7 @@ mod copy;
 mod download;
 mod files;
 mod filter;
+mod new_file;
 mod plan;
 mod source;
 mod upload;
@@ -14,7 +15,9 @@ pub use content_type::content_type;
 pub use download::ByteRange;
 pub use files::{LocalFile, local_path, walk};
 pub use filter::{Filter, FilterError};
+pub(crate) use new_file::{Existing, NewFile};
 pub use plan::{MAX_OBJECT_BYTES, MAX_PARTS, MIN_PART_BYTES, PartPlan};
+pub(crate) use source::blocking;
 
 use crate::client::Client;
 use crate::error::Error;

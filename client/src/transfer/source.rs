@@ -119,7 +119,7 @@ impl<R: AsyncRead + Unpin + Send> Source for StreamSource<R> {
 }
 
 /// Runs file operations where they may block.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
