@@ -5,7 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/processes.rs"]
+mod processes;
+#[path = "support/run.rs"]
+mod run;
+
 use coffer_gateway::run::Embedded;
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -19,12 +25,21 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Runs a script of `clients/` against a cluster of its own; its last line tells what came of it.
 async fn passes(script: &str) {
+    passes_after(script, async |_| Vec::new()).await;
+}
+
+/// As [`passes`], after `prepare`, which tells the script by environment variables what it did.
+async fn passes_after(
+    script: &str,
+    prepare: impl AsyncFnOnce(&Embedded) -> Vec<(&'static str, OsString)>,
+) {
     let dir = tempfile::tempdir().unwrap();
     let work = tempfile::tempdir().unwrap();
     let config = format!("listen = \"127.0.0.1:0\"\ndomains = [\"{DOMAIN}\"]\n");
     std::fs::write(dir.path().join("gateway.toml"), config).unwrap();
     let cluster = Embedded::start(dir.path(), Default::default()).await.unwrap();
     let key = cluster.root_key();
+    let prepared = prepare(&cluster).await;
     let python = std::env::var("COFFER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let child = Command::new(python)
         // No compiled scripts beside the sources.
@@ -42,6 +57,7 @@ async fn passes(script: &str) {
         .env("HOME", work.path())
         .env("WORK", work.path())
         .env("DATA", dir.path())
+        .envs(prepared)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -98,4 +114,20 @@ clients! {
     s3fs_mounts_a_bucket: "s3fs_mount",
     torch_connector_streams_checkpoints: "torch_connector",
     webdataset_reads_shards: "webdataset_shards",
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn safetensors_reads_checkpoints() {
+    let prepare = async |cluster: &Embedded| {
+        let mut saver = run::saver(&run::place(cluster).await).await;
+        for step in [10, 20] {
+            run::save(&mut saver, step, &|_| ()).await;
+        }
+        vec![
+            ("RUN", run::RUN.into()),
+            ("COFFER", processes::binary("coffer").into()),
+            ("COFFER_CONFIG", cluster.client_profile().into()),
+        ]
+    };
+    passes_after("safetensors_checkpoint", prepare).await;
 }

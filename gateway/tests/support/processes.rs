@@ -366,7 +366,8 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     let path = folder.join(name);
     if !path.exists() {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let built = Command::new(cargo).args(["build", "-p", name]).status().unwrap();
+        let package = if name == "coffer" { "coffer-client" } else { name };
+        let built = Command::new(cargo).args(["build", "-p", package]).status().unwrap();
         assert!(built.success() && path.exists(), "{name} can't be built");
     }
     path

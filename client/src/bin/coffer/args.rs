@@ -1,8 +1,10 @@
 //! What can be said on the command line.
 
 mod admin;
+mod checkpoint;
 
 pub(crate) use admin::{Admin, Gateway, NewNodeArgs, Node, Seconds};
+pub(crate) use checkpoint::{Checkpoint, Prune, Restore};
 
 use clap::{Args, Parser, Subcommand};
 use coffer_client::transfer::ByteRange;
@@ -14,12 +16,12 @@ use std::time::Duration;
 const AFTER_HELP: &str = "\
 Exit codes:
   0    all done
-  1    some objects failed, or another error
+  1    some objects failed, or another error; checkpoint diff: they differ
   2    wrong usage or configuration
   3    not found
   4    access denied
   5    the gateway can't be reached or can't serve now
-  6    admin fsck: objects lack shards, all can be read
+  6    admin fsck: objects lack shards, all can be read; checkpoint: something is damaged
   7    admin fsck: objects can't be read
   8    admin health: the cluster needs an operator
   130  interrupted (143 when terminated)
@@ -122,6 +124,9 @@ pub(crate) enum Command {
     /// What a bucket may hold, and what it holds
     #[command(subcommand)]
     Quota(Quota),
+    /// Checkpoints of training runs: list, compare, restore, prune, verify
+    #[command(subcommand, after_help = checkpoint::HELP)]
+    Checkpoint(Checkpoint),
     /// Operate the cluster; needs an administrator's key
     #[command(subcommand)]
     Admin(Admin),

@@ -17,6 +17,10 @@ pub(crate) enum Failure {
     Ailing { readable: bool },
     /// A check broke off.
     Incomplete { why: String },
+    /// What was compared differs; how has been printed.
+    Differs,
+    /// What was to be compared couldn't be: codes that mean a difference mean something else then.
+    NotCompared(Box<Failure>),
     /// The cluster needs an operator; what for has been printed.
     NeedsOperator,
     /// A signal stopped the program.
@@ -28,7 +32,11 @@ pub(crate) enum Failure {
 impl Failure {
     /// The exit code, as `--help` documents it.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
             Self::ReaderGone => 0,
             Self::Usage(_) => 2,
             Self::Failed { error, .. } => code(error.kind()),
@@ -36,9 +44,14 @@ impl Failure {
             Self::Ailing { readable: true } => 6,
             Self::Ailing { readable: false } => 7,
             Self::Incomplete { .. } => 1,
+            Self::Differs => 1,
+            Self::NotCompared(failure) => match failure.code() {
+                1 => 2,
+                other => other,
+            },
             Self::NeedsOperator => 8,
             Self::Signal { number } => 128 + number,
-        })
+        }
     }
 
     /// A failure at `target`; no failure if only our reader went away.
@@ -60,6 +73,7 @@ fn code(kind: ErrorKind) -> u8 {
         ErrorKind::NotFound => 3,
         ErrorKind::AccessDenied => 4,
         ErrorKind::Unavailable => 5,
+        ErrorKind::Damaged => 6,
         ErrorKind::Cancelled => 130,
     }
 }
@@ -67,5 +81,21 @@ fn code(kind: ErrorKind) -> u8 {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::at("")(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_compared_is_no_difference() {
+        assert_eq!(Failure::Differs.code(), 1);
+        let source = std::io::Error::other("broken");
+        let other = Failure::from(Error::Stream { action: "read", source });
+        assert_eq!(other.code(), 1);
+        assert_eq!(Failure::NotCompared(Box::new(other)).code(), 2);
+        let missing = Failure::Partly { failed: 1, kind: Some(ErrorKind::NotFound) };
+        assert_eq!(Failure::NotCompared(Box::new(missing)).code(), 3);
     }
 }

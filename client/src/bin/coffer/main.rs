@@ -45,9 +45,16 @@ fn serve(command: Command, global: &args::Global, output: &Output) -> Result<(),
     // A transfer should outlive the restart of a gateway; a question should not keep one waiting.
     let retry = match command {
         Command::Cp(_) | Command::Cat { .. } => RetryPolicy::default(),
+        Command::Checkpoint(ref command) if command.is_long() => RetryPolicy::default(),
         _ => RetryPolicy::brief(),
     };
     let result = runtime.block_on(async {
+        let command = match command {
+            Command::Checkpoint(command) => {
+                return checkpoint(command, global, output, retry).await;
+            }
+            other => other,
+        };
         let session = Session::start(global, output, retry)?;
         let result = commands::run(command, &session).await;
         session.client.close().await;
@@ -57,6 +64,19 @@ fn serve(command: Command, global: &args::Global, output: &Output) -> Result<(),
     // A thread that waits for standard input can't be stopped, only left behind.
     runtime.shutdown_timeout(Duration::from_millis(50));
     result
+}
+
+/// Serves a command on checkpoints, which may be in local directories.
+async fn checkpoint(
+    command: args::Checkpoint,
+    global: &args::Global,
+    output: &Output,
+    retry: RetryPolicy,
+) -> Result<(), Failure> {
+    let session = Session::for_places(global, output, retry)?;
+    let result = commands::checkpoint::run(&session, command).await;
+    session.client.close().await;
+    session.interrupted().map_or(result, Err)
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {

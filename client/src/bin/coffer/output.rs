@@ -92,8 +92,9 @@ impl Output {
             Failure::Incomplete { why } => {
                 eprintln_or_ignore(&format!("coffer: the check broke off: {why}"));
             }
+            Failure::NotCompared(failure) => self.failure(failure),
             Failure::Signal { .. } => self.remark("coffer: interrupted"),
-            Failure::NeedsOperator | Failure::ReaderGone => {}
+            Failure::Differs | Failure::NeedsOperator | Failure::ReaderGone => {}
         }
     }
 }
@@ -117,6 +118,7 @@ fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::NotFound => "not_found",
         ErrorKind::AccessDenied => "access_denied",
         ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Damaged => "damaged",
         ErrorKind::Conflict => "conflict",
         ErrorKind::Invalid => "invalid",
         ErrorKind::Cancelled => "cancelled",

@@ -3,15 +3,16 @@
 use crate::args::Global;
 use crate::exit::Failure;
 use crate::output::Output;
+use coffer_client::place::Opener;
 use coffer_client::{Client, ClientOptions, Error, Profile, ProfileOptions, RetryPolicy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// One run of the program.
-pub(crate) struct Session<'a> {
-    pub(crate) client: Client,
+/// One run of the program; `C` is what reaches the store.
+pub(crate) struct Session<'a, C = Client> {
+    pub(crate) client: C,
     pub(crate) output: &'a Output,
     /// Cancelled by the first SIGINT or SIGTERM; the second ends the program at once.
     pub(crate) cancel: CancellationToken,
@@ -25,15 +26,27 @@ impl<'a> Session<'a> {
         output: &'a Output,
         retry: RetryPolicy,
     ) -> Result<Self, Failure> {
-        let options = ProfileOptions {
-            config: global.config.clone(),
-            profile: global.profile.clone(),
-            endpoint: global.endpoint.clone(),
-        };
-        let profile = Profile::load(&options).map_err(Error::from)?;
+        let profile = Profile::load(&profile_options(global)).map_err(Error::from)?;
         tracing::debug!("profile {} at {}", profile.name, profile.endpoint);
         let client =
             Client::with_options(profile, ClientOptions { retry, ..ClientOptions::default() })?;
+        Self::over(client, output)
+    }
+}
+
+impl<'a> Session<'a, Opener> {
+    /// For places, which may be local: a profile is looked for when one in a bucket is opened.
+    pub(crate) fn for_places(
+        global: &Global,
+        output: &'a Output,
+        retry: RetryPolicy,
+    ) -> Result<Self, Failure> {
+        Self::over(Opener::new(profile_options(global)).with_retry(retry), output)
+    }
+}
+
+impl<'a, C> Session<'a, C> {
+    fn over(client: C, output: &'a Output) -> Result<Self, Failure> {
         let (cancel, signal) = (CancellationToken::new(), Arc::new(AtomicU8::new(0)));
         listen(cancel.clone(), Arc::clone(&signal))
             .map_err(|source| Error::Stream { action: "listen for signals", source })?;
@@ -57,6 +70,14 @@ impl<'a> Session<'a> {
             result = work => result,
             () = self.cancel.cancelled() => Err(Error::Cancelled.into()),
         }
+    }
+}
+
+fn profile_options(global: &Global) -> ProfileOptions {
+    ProfileOptions {
+        config: global.config.clone(),
+        profile: global.profile.clone(),
+        endpoint: global.endpoint.clone(),
     }
 }
 

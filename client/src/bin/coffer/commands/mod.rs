@@ -3,11 +3,13 @@
 pub(crate) mod admin;
 mod buckets;
 mod cat;
+pub(crate) mod checkpoint;
 mod cp;
 mod ls;
 mod quota;
 mod rm;
 mod stat;
+mod table;
 mod tally;
 mod token;
 
@@ -35,7 +37,8 @@ pub(crate) async fn run(command: Command, session: &Session<'_>) -> Result<(), F
         }
         Command::Quota(command) => session.until_signal(quota::run(session, &command)).await,
         Command::Admin(command) => session.until_signal(admin::run(session, command)).await,
-        Command::Completions { .. } => Ok(()),
+        // Served elsewhere.
+        Command::Checkpoint(_) | Command::Completions { .. } => Ok(()),
     }
 }
 

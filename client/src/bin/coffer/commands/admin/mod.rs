@@ -8,6 +8,7 @@ mod node;
 pub(crate) mod rebuild;
 mod repair;
 
+use super::table::table;
 use crate::args::Admin;
 use crate::exit::Failure;
 use crate::session::Session;
@@ -23,19 +24,4 @@ pub(crate) async fn run(session: &Session<'_>, command: Admin) -> Result<(), Fai
         // Served before there is a session: it asks no gateway.
         Admin::RebuildCatalog { .. } => Ok(()),
     }
-}
-
-/// Columns side by side, each as wide as it must be.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
