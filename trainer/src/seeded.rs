@@ -2,7 +2,11 @@
 //!
 //! Every draw of a run (initial weights, order of samples, noise) comes from a stream named by
 //! these three, never from state that a run carries along. So a resumed run draws what an
-//! uninterrupted one would have drawn, and no backend or thread count changes a number.
+//! uninterrupted one would have drawn, and no backend or thread count changes a number. What is
+//! drawn for a sample follows from the sample's own position ([`Draws`]): it stays the same whichever
+//! device computes it, and beside whichever other samples.
+
+use std::ops::Range;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -55,6 +59,53 @@ pub fn stream(seed: u64, purpose: Purpose, position: &[u64]) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
 }
 
+/// Random numbers for some samples, from a stream for each.
+#[derive(Debug, Clone)]
+pub struct Draws(Vec<ChaCha8Rng>);
+
+impl Draws {
+    /// Streams for `purpose`, each at `position` followed by one of `samples`.
+    pub fn new(seed: u64, purpose: Purpose, position: &[u64], samples: Range<u64>) -> Self {
+        let mut at = [position, &[0]].concat();
+        let one = |sample| {
+            if let Some(last) = at.last_mut() {
+                *last = sample;
+            }
+            stream(seed, purpose, &at)
+        };
+        Self(samples.map(one).collect())
+    }
+
+    /// Streams for the latent points of `count` pictures. Fewer are the first ones of more.
+    pub fn pictures(seed: u64, count: usize) -> Self {
+        Self::new(seed, Purpose::Pictures, &[], 0..u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    /// How many samples they are for.
+    pub fn samples(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The streams of the first `samples` samples; those of the others stay.
+    #[must_use]
+    pub fn split_off_front(&mut self, samples: usize) -> Self {
+        let rest = self.0.split_off(samples.min(self.0.len()));
+        Self(std::mem::replace(&mut self.0, rest))
+    }
+
+    /// `each` draws from the standard normal distribution for each sample, one sample after the
+    /// other.
+    pub fn normals(&mut self, each: usize) -> Vec<f32> {
+        self.0.iter_mut().flat_map(|rng| normals(rng, each)).collect()
+    }
+
+    /// `each` uniform numbers in `[0, 1)` for each sample, one sample after the other.
+    pub fn uniforms(&mut self, each: usize) -> Vec<f32> {
+        let one = |rng: &mut ChaCha8Rng| (0..each).map(|_| uniform(rng)).collect::<Vec<_>>();
+        self.0.iter_mut().flat_map(one).collect()
+    }
+}
+
 /// A uniform number in `[0, 1)` with 24 random bits.
 pub fn uniform(rng: &mut impl Rng) -> f32 {
     const STEP: f32 = 1.0 / 16_777_216.0;
@@ -103,6 +154,22 @@ mod tests {
         assert_ne!(base, first(1, Purpose::TestNoise, &[2, 3]));
         assert_ne!(base, first(1, Purpose::TrainNoise, &[3, 2]));
         assert_ne!(base, first(1, Purpose::TrainNoise, &[2]));
+    }
+
+    #[test]
+    fn a_samples_draws_follow_from_its_own_position() {
+        let draws = |samples| Draws::new(1, Purpose::TrainNoise, &[4], samples);
+        let mut all = draws(10..15);
+        let mut one = draws(12..13);
+        assert_eq!((all.samples(), one.samples()), (5, 1));
+        assert_eq!(all.normals(3)[6..9], one.normals(3)[..]);
+        // Having drawn before, they go on where they stand, also in parts.
+        let mut front = all.split_off_front(2);
+        assert_eq!((front.samples(), all.samples()), (2, 3));
+        assert_eq!(all.uniforms(2)[..2], one.uniforms(2)[..]);
+        assert_ne!(front.uniforms(2)[..2], front.uniforms(2)[2..]);
+        let alone = stream(1, Purpose::TrainNoise, &[4, 12]);
+        assert_eq!(draws(12..13).normals(5), normals(&mut alone.clone(), 5));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use coffer_client::place::Address;
 use coffer_train::checkpoint::CheckpointAddress;
-use coffer_train::model::DeviceChoice;
+use coffer_train::model::{DeviceChoice, DevicesChoice};
 
 use super::defaults;
 
@@ -153,9 +153,10 @@ pub(crate) struct RunArgs {
     /// Shards that are fetched ahead
     #[arg(long, value_name = "COUNT", default_value = "4")]
     pub(crate) prefetch: NonZeroUsize,
-    /// cpu, cuda or cuda:N
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: DeviceChoice,
+    /// Devices that share the samples of each step, with a replica of the model on each: cpu,
+    /// cpu:COUNT, cuda, cuda:N,N,... or cuda:all
+    #[arg(long, value_name = "DEVICES", alias = "device", default_value = "cpu")]
+    pub(crate) devices: DevicesChoice,
     /// Begin with the weights of this checkpoint, s3://BUCKET/RUN/checkpoints/epoch-0003, or of the
     /// newest one of s3://BUCKET/RUN
     #[arg(long, value_name = "PLACE")]
@@ -202,9 +203,9 @@ pub(crate) struct Classifier {
 pub(crate) struct Gan {
     #[command(flatten)]
     pub(crate) run: RunArgs,
-    /// Width of the narrower hidden layers; the other ones are twice as wide
-    #[arg(long, value_name = "COUNT", default_value = "256")]
-    pub(crate) hidden: NonZeroUsize,
+    /// Channels of pictures of half their side; at a quarter there are twice as many
+    #[arg(long, value_name = "COUNT", default_value = "16")]
+    pub(crate) channels: NonZeroUsize,
     /// Dimensions of the noise that digits are made from
     #[arg(long, value_name = "COUNT", default_value = "64")]
     pub(crate) latent: NonZeroUsize,

@@ -1,7 +1,7 @@
 //! The checkpoint that a command works with.
 
 use coffer_train::checkpoint::{CheckpointId, Checkpoints, Which};
-use coffer_train::model::Learner;
+use coffer_train::model::{DevicesChoice, Learner};
 use coffer_train::train::ModelConfig;
 
 use super::Session;
@@ -26,7 +26,7 @@ pub(super) fn chosen(session: &Session, args: &CheckpointArgs) -> anyhow::Result
     let found = session.runtime.block_on(checkpoints.choose(which))?;
     found.passed_over.iter().for_each(|problem| session.output.warn(problem));
     let (config, parts) = (found.checkpoint.state.config, found.checkpoint.parts);
-    let mut learner = config.learner(args.device.open()?);
+    let mut learner = config.learner(DevicesChoice::from(args.device).open()?)?;
     learner.load(&|name| parts.get(name).map(|content| content.to_vec()))?;
     Ok(Chosen { id: found.id, model: config.model, learner })
 }

@@ -6,6 +6,7 @@ use coffer_client::place::PlaceError;
 use coffer_train::checkpoint::CheckpointError;
 use coffer_train::dataset::pack::PackError;
 use coffer_train::dataset::source::SourceError;
+use coffer_train::model::DeviceError;
 use coffer_train::stream::StreamError;
 use coffer_train::train::RunError;
 
@@ -25,8 +26,7 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
             RunError::OtherConfig { .. }
             | RunError::Exists { .. }
             | RunError::NothingHeldOut { .. }
-            | RunError::Unfit { .. }
-            | RunError::Device(_) => Some(USAGE),
+            | RunError::Unfit { .. } => Some(USAGE),
             RunError::NothingToResume(_) | RunError::Checkpoint(CheckpointError::Missing(_)) => {
                 Some(NOT_FOUND)
             }
@@ -45,6 +45,9 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
             CheckpointError::Missing(_) => Some(NOT_FOUND),
             error => error.is_corruption().then_some(DAMAGED),
         };
+    }
+    if error.is::<DeviceError>() {
+        return Some(USAGE);
     }
     if let Some(PackError::Source(SourceError::Missing { .. })) = error.downcast_ref() {
         return Some(NOT_FOUND);

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use coffer_train::report::{GRID_SIDE, grid};
-use coffer_train::seeded::{Purpose, stream};
+use coffer_train::seeded::Draws;
 use serde::Serialize;
 
 use super::Session;
@@ -17,8 +17,8 @@ struct Drawn {
 
 pub(super) fn run(session: &Session, args: &Grid) -> anyhow::Result<()> {
     let Chosen { id, learner, .. } = chosen(session, &args.checkpoint)?;
-    let mut rng = stream(args.seed, Purpose::Pictures, &[]);
-    let Some(pictures) = learner.pictures(GRID_SIDE * GRID_SIDE, &mut rng)? else {
+    let Some(pictures) = learner.pictures(Draws::pictures(args.seed, GRID_SIDE * GRID_SIDE))?
+    else {
         bail!("the run's model makes no pictures");
     };
     let path = args.out.display().to_string();

@@ -52,7 +52,7 @@ pub(super) fn classifier(session: &Session, args: &Classifier) -> anyhow::Result
 }
 
 pub(super) fn gan(session: &Session, args: &Gan) -> anyhow::Result<()> {
-    let gan = GanConfig { hidden: args.hidden.get(), latent: args.latent.get() };
+    let gan = GanConfig { channels: args.channels.get(), latent: args.latent.get() };
     run(session, &args.run, ModelConfig::Gan(gan), defaults::GAN)
 }
 
@@ -71,6 +71,7 @@ fn run(
     };
     let data = within(&args.data, "mnist").context("--data or --store is missing")?;
     let place = within(&args.run, model.name()).context("--run or --store is missing")?;
+    let devices = args.devices.open()?;
     let dataset = dataset(session, args, &data)?;
     let index = dataset.index();
     if index.source != "mnist" {
@@ -85,6 +86,7 @@ fn run(
         window: args.window,
         validation: args.validation,
         dataset: index.version,
+        replicas: devices.replicas(),
         init_from: args.init_from.as_ref().map(ToString::to_string),
     };
     let samples = config.learned().samples(dataset.shards(Split::Train));
@@ -96,7 +98,7 @@ fn run(
         epochs: args.epochs.unwrap_or(defaults.epochs),
         patience: args.patience.map(|epochs| Patience { epochs, improvement: args.improvement }),
         prefetch: args.prefetch,
-        device: args.device,
+        devices,
         resume: match (args.resume, args.fresh) {
             (true, _) => Resume::Require,
             (_, true) => Resume::Refuse,
@@ -139,6 +141,10 @@ fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result
             passed_over.iter().for_each(|problem| output.warn(problem));
             output.note(&format!("going on from {from}"));
         }
+        Event::Replicas { before, now } => output.note(&format!(
+            "the run had {before} replicas and goes on with {now}: \
+             its numbers will differ in the last digits"
+        )),
         Event::Initialised { from, adopted, passed_over } => {
             passed_over.iter().for_each(|problem| output.warn(problem));
             output.note(&format!("beginning with {} weights of {from}", adopted.taken.len()));

@@ -11,13 +11,12 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::pool::MaxPool2dConfig;
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Int, Tensor};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::layers::{convolution, linear};
 use super::{Objective, Verdict, labels, pixels};
 use crate::dataset::{CLASSES, SIDE};
-use crate::seeded::{Purpose, stream};
+use crate::seeded::{Draws, Purpose, stream};
 use crate::stream::Batch;
 
 /// Side of the kernels.
@@ -75,11 +74,11 @@ impl Classifier {
 impl Objective for Classifier {
     const TERMS: &'static [&'static str] = &["cross-entropy"];
 
-    fn losses(&self, batch: &Batch, _rng: &mut ChaCha8Rng, device: &Device) -> Tensor<1> {
+    fn losses(&self, batch: &Batch, _draws: &mut Draws, device: &Device) -> Tensor<1> {
         cross_entropy(self.logits(pixels(batch, device)), labels(batch, device), device)
     }
 
-    fn judge(&self, batch: &Batch, _rng: &mut ChaCha8Rng, device: &Device) -> Verdict {
+    fn judge(&self, batch: &Batch, _draws: &mut Draws, device: &Device) -> Verdict {
         let logits = self.logits(pixels(batch, device));
         let classes = logits.clone().argmax(1).flatten(0, 1);
         let losses = cross_entropy(logits, labels(batch, device), device);

@@ -1,10 +1,12 @@
 //! A learner for any model that has one loss.
 
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
 
+use super::replicas::{Replicas, Share, sum};
 use super::trained::{Files, Method, Trained};
-use super::{Adopted, File, Learner, LearnerError, Objective, Verdict, ink, levels};
+use super::{Adopted, Devices, File, Learner, LearnerError, Objective, Verdict, ink, levels};
+use crate::seeded::Draws;
 use crate::stream::Batch;
 
 /// Names of the files within a checkpoint.
@@ -14,7 +16,7 @@ const FILES: Files = Files { weights: "model.safetensors", optimizer: "optimizer
 pub struct Descent<M: Objective> {
     trained: Trained<M>,
     rate: Rate,
-    device: Device,
+    replicas: Replicas,
 }
 
 /// The optimizer's step size.
@@ -35,15 +37,20 @@ impl Rate {
 }
 
 impl<M: Objective> Descent<M> {
-    /// A learner for the model that `build` makes on `device`, improved by `method` at `rate`.
+    /// A learner for the model that `build` makes, with a replica of it on each of `devices`,
+    /// improved by `method` at `rate`.
+    ///
+    /// # Errors
+    /// If the replicas' threads can't be started.
     pub fn new(
-        device: Device,
+        devices: Devices,
         method: Method,
         rate: Rate,
         build: impl FnOnce(&Device) -> M,
-    ) -> Self {
-        let device = device.autodiff();
-        Self { trained: Trained::new(build(&device), method, FILES), rate, device }
+    ) -> Result<Self, LearnerError> {
+        let replicas = Replicas::start(devices)?;
+        let trained = Trained::new(build(replicas.learning()), method, FILES);
+        Ok(Self { trained, rate, replicas })
     }
 
     /// The model as it stands.
@@ -57,31 +64,36 @@ impl<M: Objective> Learner for Descent<M> {
         M::TERMS
     }
 
-    fn learn(&mut self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1> {
-        let losses = self.model().losses(batch, rng, &self.device);
-        let mean = losses.clone().sum().div_scalar(batch.labels.len() as f32);
-        self.trained.step(self.rate.at(batch.start.epoch), &mean);
-        losses.inner()
+    fn learn(&mut self, batch: &Batch, draws: Draws) -> Result<Tensor<1>, LearnerError> {
+        let samples = batch.labels.len() as f32;
+        let model = self.model().clone();
+        let work = move |device: &Device, Share { batch, mut draws }| {
+            let model = model.clone().fork(device);
+            let losses = model.losses(&batch, &mut draws, device);
+            let part_of_mean = losses.clone().sum().div_scalar(samples);
+            (GradientsParams::from_grads(part_of_mean.backward(), &model), losses.inner())
+        };
+        let found = self.replicas.map(self.replicas.share(batch, draws), work)?;
+        let (gradients, losses): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let device = self.replicas.inner();
+        self.trained.step(self.rate.at(batch.start.epoch), gradients, &device);
+        Ok(sum(losses, &device).unwrap_or_else(|| Tensor::zeros([M::TERMS.len()], &device)))
     }
 
-    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Verdict {
-        self.model().valid().judge(batch, rng, &self.device.clone().inner())
+    fn judge(&self, batch: &Batch, mut draws: Draws) -> Verdict {
+        self.model().valid().judge(batch, &mut draws, &self.replicas.inner())
     }
 
-    fn pictures(
-        &self,
-        count: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Option<Vec<u8>>, LearnerError> {
-        let device = self.device.clone().inner();
-        let Some(pictures) = self.model().valid().pictures(count, rng, &device) else {
+    fn pictures(&self, mut draws: Draws) -> Result<Option<Vec<u8>>, LearnerError> {
+        let Some(pictures) = self.model().valid().pictures(&mut draws, &self.replicas.inner())
+        else {
             return Ok(None);
         };
         levels(pictures).map(Some)
     }
 
     fn classify(&self, pixels: &[u8]) -> Result<Option<Vec<f32>>, LearnerError> {
-        let pictures = ink(pixels, &self.device.clone().inner());
+        let pictures = ink(pixels, &self.replicas.inner());
         let Some(probabilities) = self.model().valid().probabilities(pictures) else {
             return Ok(None);
         };

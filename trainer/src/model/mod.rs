@@ -4,40 +4,44 @@ pub mod classifier;
 mod descent;
 mod device;
 pub mod gan;
+mod hosted;
 mod layers;
 mod optimizer_file;
 pub mod regression;
+mod replicas;
 mod trained;
 pub mod vae;
 mod weights_file;
 
 use burn::module::Module;
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand_chacha::ChaCha8Rng;
 
 pub use descent::{Descent, Rate};
-pub use device::{DeviceChoice, DeviceError};
+pub use device::{DeviceChoice, DeviceError, Devices, DevicesChoice};
 pub use optimizer_file::OptimizerFileError;
 pub use trained::Method;
 pub use weights_file::{Adopted, WeightsError, adopt_weights, load_weights, save_weights};
 
 use crate::dataset::PIXELS;
 use crate::dataset::picture::grey;
-use crate::seeded::normals;
+use crate::seeded::Draws;
 use crate::stream::Batch;
 
 /// A model with a loss to minimise.
-pub trait Objective: Module {
+pub trait Objective: Module + 'static {
     /// Names of the loss's terms; the loss is their sum.
     const TERMS: &'static [&'static str];
 
     /// The loss's terms on `batch`, each summed over its samples: a tensor of shape
-    /// `[TERMS.len()]`, in the order of [`Self::TERMS`]. Noise is drawn from `rng` alone.
-    fn losses(&self, batch: &Batch, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<1>;
+    /// `[TERMS.len()]`, in the order of [`Self::TERMS`]. Noise is drawn from `draws` alone, which
+    /// has a stream for each sample. What is said of a sample must not depend on the others of
+    /// the batch: replicas see only their share of it.
+    fn losses(&self, batch: &Batch, draws: &mut Draws, device: &Device) -> Tensor<1>;
 
     /// What the model says of `batch`, without learning from it.
-    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng, device: &Device) -> Verdict {
-        Verdict { losses: self.losses(batch, rng, device), classes: None }
+    fn judge(&self, batch: &Batch, draws: &mut Draws, device: &Device) -> Verdict {
+        Verdict { losses: self.losses(batch, draws, device), classes: None }
     }
 
     /// Probabilities of the classes of pictures: `[n, 784]` to `[n, 10]`, if it's a model that tells
@@ -46,14 +50,9 @@ pub trait Objective: Module {
         None
     }
 
-    /// `count` pictures made by the model, of shape `[count, 784]` with values in `[0, 1]`, if
-    /// it's a model that makes pictures.
-    fn pictures(
-        &self,
-        _count: usize,
-        _rng: &mut ChaCha8Rng,
-        _device: &Device,
-    ) -> Option<Tensor<2>> {
+    /// A picture made by the model for each of `draws`' streams, of shape `[n, 784]` with values in
+    /// `[0, 1]`, if it's a model that makes pictures.
+    fn pictures(&self, _draws: &mut Draws, _device: &Device) -> Option<Tensor<2>> {
         None
     }
 }
@@ -75,18 +74,22 @@ pub trait Learner: Send {
     /// Names of the loss's terms.
     fn terms(&self) -> &'static [&'static str];
 
-    /// Learns from `batch`; returns the loss's terms, summed over its samples, on the device.
-    fn learn(&mut self, batch: &Batch, rng: &mut ChaCha8Rng) -> Tensor<1>;
+    /// Learns from `batch`, shared out to all replicas; returns the loss's terms, summed over its
+    /// samples, on the first device. `draws` has a stream for each sample.
+    ///
+    /// # Errors
+    /// If a device fails. The learner is then of no more use.
+    fn learn(&mut self, batch: &Batch, draws: Draws) -> Result<Tensor<1>, LearnerError>;
 
-    /// What the model says of `batch`, without learning from it.
-    fn judge(&self, batch: &Batch, rng: &mut ChaCha8Rng) -> Verdict;
+    /// What the model says of `batch`, without learning from it, on the first device.
+    fn judge(&self, batch: &Batch, draws: Draws) -> Verdict;
 
-    /// Pixels of `count` pictures made by the model, 784 bytes each, if it makes pictures.
+    /// Pixels of a picture made by the model for each of `draws`' streams, 784 bytes each, if it
+    /// makes pictures.
     ///
     /// # Errors
     /// If they can't be read from the device.
-    fn pictures(&self, count: usize, rng: &mut ChaCha8Rng)
-    -> Result<Option<Vec<u8>>, LearnerError>;
+    fn pictures(&self, draws: Draws) -> Result<Option<Vec<u8>>, LearnerError>;
 
     /// Probabilities of the classes of the picture with these 784 `pixels`, if it tells classes.
     ///
@@ -120,6 +123,14 @@ pub enum LearnerError {
     /// The device failed.
     #[error("can't read from the device: {0}")]
     Device(String),
+    /// A replica of the model failed in a step.
+    #[error("the replica on {device}: {what}")]
+    Replica {
+        /// Its device.
+        device: DeviceChoice,
+        /// What went wrong.
+        what: String,
+    },
     /// The weights can't be written or read.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -156,7 +167,36 @@ pub fn labels(batch: &Batch, device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [batch.labels.len()]), device)
 }
 
-/// Standard normal noise of shape `[rows, columns]`, drawn on the host: the same on any device.
-pub fn noise(rows: usize, columns: usize, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(normals(rng, rows * columns), [rows, columns]), device)
+/// Standard normal noise of shape `[samples, columns]`, drawn on the host: the same on any device.
+pub fn noise(columns: usize, draws: &mut Draws, device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(draws.normals(columns), [draws.samples(), columns]), device)
+}
+
+/// Binary cross-entropy between `targets`, in `[0, 1]`, and the sigmoid of `logits`, in nats,
+/// summed to shape `[1]`.
+///
+/// In the form `max(l, 0) - l x + ln(1 + exp(-|l|))`, in which nothing overflows or cancels.
+fn binary_cross_entropy<const D: usize>(logits: Tensor<D>, targets: Tensor<D>) -> Tensor<1> {
+    let softplus = relu(logits.clone()) + logits.clone().abs().neg().exp().log1p();
+    (softplus - logits * targets).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binary_cross_entropy_is_right_and_stable() {
+        let device = Device::flex();
+        let on = |logit: f32, target: f32| -> f32 {
+            let tensor = |x: f32| Tensor::<2>::from_data([[x]], &device);
+            binary_cross_entropy(tensor(logit), tensor(target)).into_scalar()
+        };
+        assert!((on(0.0, 0.3) - std::f32::consts::LN_2).abs() < 1e-6);
+        // -(0.25 ln s(2) + 0.75 ln s(-2)), s the sigmoid.
+        assert!((on(2.0, 0.25) - 1.626_928).abs() < 1e-5);
+        assert_eq!(on(200.0, 1.0), 0.0);
+        assert_eq!(on(-200.0, 1.0), 200.0);
+        assert_eq!(on(200.0, 0.0), 200.0);
+    }
 }

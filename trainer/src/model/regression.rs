@@ -8,10 +8,10 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::nn::loss::{MseLoss, Reduction};
 use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
 
 use super::{Objective, labels, pixels};
 use crate::dataset::PIXELS;
+use crate::seeded::Draws;
 use crate::stream::Batch;
 
 /// The weights of the pixels, and the constant.
@@ -32,7 +32,7 @@ impl Regression {
 impl Objective for Regression {
     const TERMS: &'static [&'static str] = &["squared error"];
 
-    fn losses(&self, batch: &Batch, _rng: &mut ChaCha8Rng, device: &Device) -> Tensor<1> {
+    fn losses(&self, batch: &Batch, _draws: &mut Draws, device: &Device) -> Tensor<1> {
         let found = self.sum.forward(pixels(batch, device));
         let wanted = labels(batch, device).float().unsqueeze_dim(1);
         MseLoss::new().forward(found, wanted, Reduction::Sum)
@@ -44,7 +44,7 @@ mod tests {
     use rand_chacha::rand_core::Rng;
 
     use super::*;
-    use crate::model::{Descent, Learner, Method, Rate};
+    use crate::model::{Descent, DeviceChoice, DevicesChoice, Learner, Method, Rate};
     use crate::seeded::{Purpose, stream};
     use crate::stream::Cursor;
 
@@ -70,14 +70,15 @@ mod tests {
     #[test]
     fn gradient_descent_finds_the_coefficients() {
         let rate = Rate { first: 0.2, decay: 1.0 };
+        let devices = DevicesChoice::from(DeviceChoice::Cpu).open().unwrap();
         let mut learner =
-            Descent::new(Device::flex(), Method::GradientDescent, rate, Regression::new);
+            Descent::new(devices, Method::GradientDescent, rate, Regression::new).unwrap();
         let batch = batch(256);
-        let mut rng = stream(1, Purpose::TrainNoise, &[]);
+        let draws = Draws::new(1, Purpose::TrainNoise, &[], 0..256);
         for _ in 0..600 {
-            learner.learn(&batch, &mut rng);
+            learner.learn(&batch, draws.clone()).unwrap();
         }
-        let loss: f32 = learner.judge(&batch, &mut rng).losses.into_scalar();
+        let loss: f32 = learner.judge(&batch, draws).losses.into_scalar();
         assert!(loss < 1e-3, "{loss}");
         let weights =
             learner.model().sum.weight.val().into_data().iter::<f32>().collect::<Vec<_>>();

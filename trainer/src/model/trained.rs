@@ -1,9 +1,10 @@
 //! A network together with the optimizer that improves it, and the files that they are kept in.
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::Tensor;
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer, SgdConfig};
+use burn::tensor::Device;
 
+use super::hosted::Hosted;
 use super::optimizer_file;
 use super::weights_file::{Adopted, adopt_weights, load_weights, save_weights};
 use super::{File, LearnerError};
@@ -27,7 +28,7 @@ impl Method {
     fn start(self) -> ModuleOptimizer {
         match self {
             Self::Adam { beta_1 } => {
-                AdamConfig::new().with_beta_1(beta_1).with_epsilon(1e-8).init()
+                Hosted(AdamConfig::new().with_beta_1(beta_1).with_epsilon(1e-8).build()).into()
             }
             Self::GradientDescent => SgdConfig::new().init(),
         }
@@ -56,10 +57,18 @@ impl<M: Module> Trained<M> {
         Self { model, optimizer: method.start(), method, files }
     }
 
-    /// Improves the network by the gradients of `loss`, of shape `[1]`.
-    pub(super) fn step(&mut self, rate: f64, loss: &Tensor<1>) {
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
-        self.model = self.optimizer.step(rate, self.model.clone(), gradients);
+    /// Improves the network by the sum of `gradients`, added on `device` in their order.
+    pub(super) fn step(
+        &mut self,
+        rate: f64,
+        gradients: impl IntoIterator<Item = GradientsParams>,
+        device: &Device,
+    ) {
+        let mut sum = GradientsAccumulator::new();
+        for part in gradients {
+            sum.accumulate(&self.model, part.to_device(device, &self.model));
+        }
+        self.model = self.optimizer.step(rate, self.model.clone(), sum.grads());
     }
 
     pub(super) fn save(&self) -> Result<Vec<(&'static str, Vec<u8>)>, LearnerError> {
@@ -75,8 +84,8 @@ impl<M: Module> Trained<M> {
         load_weights(&mut self.model, need(self.files.weights)?)?;
         self.optimizer = self.method.start();
         if self.method != Method::GradientDescent {
-            let record = optimizer_file::decode(&need(self.files.optimizer)?, &self.model)?;
-            self.optimizer = self.method.start().load_record(record);
+            let file = need(self.files.optimizer)?;
+            self.optimizer = optimizer_file::decode(&file, self.method.start(), &self.model)?;
         }
         Ok(())
     }

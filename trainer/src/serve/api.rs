@@ -13,7 +13,7 @@ use super::model::{Failure, Model};
 use crate::dataset::picture::decode_grey;
 use crate::dataset::{CLASSES, PIXELS, SIDE};
 use crate::report::grid;
-use crate::seeded::{Purpose, stream};
+use crate::seeded::Draws;
 
 /// Largest body of a request, in bytes; a picture as PNG takes a thousand.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -140,9 +140,7 @@ async fn digits(model: &Model, query: &str) -> Result<Answer, Refusal> {
             }
         }
     }
-    let made = model
-        .ask(move |learner| learner.pictures(count, &mut stream(seed, Purpose::Pictures, &[])))
-        .await?;
+    let made = model.ask(move |learner| learner.pictures(Draws::pictures(seed, count))).await?;
     let made = made.ok_or_else(|| unable(model, "makes no digits"))?;
     let side = (1..=count).find(|side| side * side >= count).unwrap_or(1);
     let png = grid(&made, side)

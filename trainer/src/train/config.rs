@@ -10,7 +10,7 @@ use crate::model::classifier::{Classifier, ClassifierConfig};
 use crate::model::gan::{Gan, GanConfig};
 use crate::model::regression::Regression;
 use crate::model::vae::{Vae, VaeConfig};
-use crate::model::{Descent, Learner, Method, Rate};
+use crate::model::{Descent, Devices, Learner, LearnerError, Method, Rate};
 use crate::stream::{Holdout, Subset};
 
 /// Which model, and how large.
@@ -69,6 +69,10 @@ pub struct TrainConfig {
     pub validation: f64,
     /// Version of the dataset.
     pub dataset: Digest,
+    /// Replicas of the model that the samples of a step are shared out to. Another number rounds
+    /// otherwise, and isn't another run for that: one may go on with fewer GPUs than it began with.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub replicas: NonZeroUsize,
     /// Address of the checkpoint whose weights it begins with, if it doesn't begin at random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<String>,
@@ -81,6 +85,15 @@ fn constant() -> f64 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_constant(decay: &f64) -> bool {
     *decay == constant()
+}
+
+const fn one() -> NonZeroUsize {
+    NonZeroUsize::MIN
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_one(count: &NonZeroUsize) -> bool {
+    *count == one()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
@@ -101,26 +114,30 @@ impl TrainConfig {
     }
 
     /// A learner with the initial weights of this configuration.
-    pub fn learner(&self, device: Device) -> Box<dyn Learner> {
+    ///
+    /// # Errors
+    /// If the replicas on `devices` can't be started.
+    pub fn learner(&self, devices: Devices) -> Result<Box<dyn Learner>, LearnerError> {
         let rate = Rate { first: self.learning_rate, decay: self.decay };
         let seed = self.seed;
-        match self.model {
+        Ok(match self.model {
             ModelConfig::Vae(config) => {
-                Box::new(Descent::new(device, Method::ADAM, rate, |on| Vae::new(config, seed, on)))
+                let build = |on: &Device| Vae::new(config, seed, on);
+                Box::new(Descent::new(devices, Method::ADAM, rate, build)?)
             }
             ModelConfig::Classifier(config) => {
                 let build = |on: &Device| Classifier::new(config, seed, on);
-                Box::new(Descent::new(device, Method::ADAM, rate, build))
+                Box::new(Descent::new(devices, Method::ADAM, rate, build)?)
             }
-            ModelConfig::Gan(config) => Box::new(Gan::new(device, rate, config, seed)),
+            ModelConfig::Gan(config) => Box::new(Gan::new(devices, rate, config, seed)?),
             ModelConfig::Linear => {
-                Box::new(Descent::new(device, Method::GradientDescent, rate, Regression::new))
+                Box::new(Descent::new(devices, Method::GradientDescent, rate, Regression::new)?)
             }
-        }
+        })
     }
 
     /// What differs between `self` and `other`, one "name: mine, not theirs" each; empty if they
-    /// are equal.
+    /// are the same run. The number of replicas may differ.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         self.described()
             .iter()

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 use super::record::Losses;
 use crate::metrics::Confusion;
 use crate::model::{Learner, LearnerError};
-use crate::seeded::{Purpose, stream};
+use crate::seeded::{Draws, Purpose};
 use crate::stream::{Batch, Loader, StreamError};
 
 /// Losses are read from the device in groups of this many steps, not to stall it at every step.
@@ -67,13 +67,17 @@ pub(super) fn pass(
     let mut steps = 0;
     while let Some(batch) = loader.next_batch()? {
         let start = batch.start;
-        let at = u64::try_from(start.sample).unwrap_or(u64::MAX);
+        let first = u64::try_from(start.sample).unwrap_or(u64::MAX);
+        let samples = u64::try_from(batch.labels.len()).unwrap_or(u64::MAX);
+        let draws = |purpose, position: &[u64]| {
+            Draws::new(seed, purpose, position, first..first.saturating_add(samples))
+        };
         let losses = match &mut mode {
             Mode::Learn(learner) => {
-                learner.learn(&batch, &mut stream(seed, Purpose::TrainNoise, &[start.epoch, at]))
+                learner.learn(&batch, draws(Purpose::TrainNoise, &[start.epoch]))?
             }
             Mode::Judge(learner) => {
-                let verdict = learner.judge(&batch, &mut stream(seed, Purpose::TestNoise, &[at]));
+                let verdict = learner.judge(&batch, draws(Purpose::TestNoise, &[]));
                 if let Some(classes) = verdict.classes {
                     count(confusion.get_or_insert_default(), &batch, classes)?;
                 }

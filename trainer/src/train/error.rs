@@ -8,7 +8,7 @@ use coffer_client::place::PlaceError;
 use super::epoch::PassError;
 use crate::checkpoint::{CheckpointError, CheckpointId};
 use crate::dataset::picture::PictureError;
-use crate::model::{Adopted, DeviceError, LearnerError};
+use crate::model::{Adopted, LearnerError};
 use crate::stream::StreamError;
 
 /// Why a run failed.
@@ -26,9 +26,6 @@ pub enum RunError {
     /// The model or its device failed.
     #[error(transparent)]
     Learner(#[from] LearnerError),
-    /// There is no such device.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
     /// The store refused a picture.
     #[error(transparent)]
     Store(#[from] PlaceError),

@@ -17,9 +17,9 @@ use super::record::{EpochRecord, Losses, Timing};
 use crate::checkpoint::{Checkpoint, CheckpointId, Checkpoints, State, Which};
 use crate::dataset::Split;
 use crate::dataset::picture::PictureError;
-use crate::model::{Adopted, DeviceChoice, Learner};
+use crate::model::{Adopted, Devices, Learner};
 use crate::report::{Curve, GRID_SIDE, grid, loss_plot};
-use crate::seeded::{Purpose, stream};
+use crate::seeded::Draws;
 use crate::stream::{Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, Subset};
 
 /// Samples per batch of the evaluation; has no effect on what is learned.
@@ -66,8 +66,8 @@ pub struct Run<'a> {
     pub patience: Option<Patience>,
     /// Shards that are fetched ahead.
     pub prefetch: NonZeroUsize,
-    /// Where tensors are computed.
-    pub device: DeviceChoice,
+    /// Where tensors are computed: a replica of the model on each.
+    pub devices: Devices,
     /// What to do about checkpoints that are already there.
     pub resume: Resume,
     /// What to begin with if there are none, instead of random weights; `config` names it, too.
@@ -85,6 +85,13 @@ pub enum Event<'a> {
         from: CheckpointId,
         /// What was wrong with newer ones.
         passed_over: &'a [String],
+    },
+    /// It goes on with another number of replicas, and so rounds otherwise from here on.
+    Replicas {
+        /// How many it had.
+        before: NonZeroUsize,
+        /// How many it has now.
+        now: NonZeroUsize,
     },
     /// It begins with weights of a checkpoint; newer ones were passed over for these reasons.
     Initialised {
@@ -141,7 +148,7 @@ impl Run<'_> {
     /// See [`RunError`]. What was checkpointed before the error stays usable.
     pub fn carry_out(&self, on: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, RunError> {
         self.check_holdout()?;
-        let mut learner = self.config.learner(self.device.open()?);
+        let mut learner = self.config.learner(self.devices.clone())?;
         let mut checkpoints = Checkpoints::new(&self.place);
         let mut state = self.begin(learner.as_mut(), &mut checkpoints, on)?;
         let mut loader = self.loader(Part::Learned, state.cursor, self.epochs);
@@ -198,7 +205,8 @@ impl Run<'_> {
             if let Some(init) = &self.init {
                 self.initialise(learner, init, on)?;
             }
-            let (config, history) = (self.config.clone(), Vec::new());
+            let config = TrainConfig { replicas: self.devices.replicas(), ..self.config.clone() };
+            let history = Vec::new();
             return Ok(State { step: 0, cursor: Cursor::default(), config, history, best: None });
         };
         if self.resume == Resume::Refuse {
@@ -211,7 +219,13 @@ impl Run<'_> {
         let parts = &found.checkpoint.parts;
         learner.load(&|name| parts.get(name).map(|content| content.to_vec()))?;
         on(Event::Resumed { from: found.id, passed_over: &found.passed_over });
-        Ok(found.checkpoint.state)
+        let mut state = found.checkpoint.state;
+        let (before, now) = (state.config.replicas, self.devices.replicas());
+        if before != now {
+            state.config.replicas = now;
+            on(Event::Replicas { before, now });
+        }
+        Ok(state)
     }
 
     /// Gives the learner the weights to begin with.
@@ -295,8 +309,9 @@ impl Run<'_> {
     ) -> Result<Vec<String>, RunError> {
         let mut files =
             BTreeMap::from([("loss.png".to_owned(), plot(history, self.config.model.unit())?)]);
-        let mut rng = stream(PICTURE_SEED, Purpose::Pictures, &[]);
-        if let Some(pictures) = learner.pictures(GRID_SIDE * GRID_SIDE, &mut rng)? {
+        if let Some(pictures) =
+            learner.pictures(Draws::pictures(PICTURE_SEED, GRID_SIDE * GRID_SIDE))?
+        {
             let png = grid(&pictures, GRID_SIDE)?;
             let epoch = CheckpointId(u64::try_from(history.len()).unwrap_or(u64::MAX));
             files.insert(format!("grid-{epoch}.png"), png.clone());

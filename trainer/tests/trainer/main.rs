@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod convergence;
+mod parallel;
 mod resume;
 mod serve;
 mod shards;

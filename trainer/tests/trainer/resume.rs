@@ -1,6 +1,6 @@
 //! A run that was cut off ends with the same numbers as one that wasn't.
 
-use crate::support::{dataset, memory, read, runtime, train};
+use crate::support::{cpu, dataset, memory, read, runtime, train};
 use coffer_client::place::Place;
 use coffer_train::checkpoint::{CheckpointId, Checkpoints};
 use coffer_train::metrics::Confusion;
@@ -16,8 +16,15 @@ fn curve(outcome: &Outcome) -> Vec<Scored> {
     outcome.history.iter().map(of).collect()
 }
 
-/// Trains `model` for four epochs, and again with a break after two; compares everything.
+/// Trains `model` for four epochs, and again with a break after two; compares everything. By one
+/// replica, and by three, whose shares of a batch aren't equal.
 fn resumed_equals_uninterrupted(model: ModelConfig) {
+    for replicas in [1, 3] {
+        compare(model, replicas);
+    }
+}
+
+fn compare(model: ModelConfig, replicas: usize) {
     let runtime = runtime();
     let dataset = dataset(&runtime, &memory());
     let (whole, cut) = (memory(), memory());
@@ -25,6 +32,7 @@ fn resumed_equals_uninterrupted(model: ModelConfig) {
         train(&runtime, &dataset, place, epochs, |run| {
             run.config.model = model;
             run.config.decay = 0.9;
+            run.devices = cpu(replicas);
             run.resume = resume;
         })
         .unwrap()
@@ -69,7 +77,7 @@ fn a_classifier_resumes_bit_for_bit() {
 
 #[test]
 fn adversarial_networks_resume_bit_for_bit() {
-    resumed_equals_uninterrupted(ModelConfig::Gan(GanConfig { hidden: 8, latent: 3 }));
+    resumed_equals_uninterrupted(ModelConfig::Gan(GanConfig { channels: 2, latent: 3 }));
 }
 
 #[test]

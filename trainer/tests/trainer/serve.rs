@@ -3,11 +3,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::support::{dataset, memory, runtime, train};
+use crate::support::{cpu, dataset, memory, runtime, train};
 use coffer_train::checkpoint::{Checkpoints, Which};
 use coffer_train::dataset::picture::{decode_grey, encode_grey, encode_rgb};
 use coffer_train::dataset::{PIXELS, SIDE, synthetic};
-use coffer_train::model::DeviceChoice;
 use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::serve::{Model, Server};
 use coffer_train::train::{ModelConfig, Run};
@@ -48,7 +47,7 @@ fn serve(epochs: u64, change: impl FnOnce(&mut Run<'_>)) -> Serving {
     let mut checkpoints = Checkpoints::new(&place);
     let found = runtime.block_on(checkpoints.choose(Which::Newest)).unwrap();
     let (config, parts) = (found.checkpoint.state.config, found.checkpoint.parts);
-    let mut learner = config.learner(DeviceChoice::Cpu.open().unwrap());
+    let mut learner = config.learner(cpu(1)).unwrap();
     learner.load(&|name| parts.get(name).map(|content| content.to_vec())).unwrap();
     let model = Model::new(learner, config.model, found.id);
     let local = SocketAddr::from(([127, 0, 0, 1], 0));

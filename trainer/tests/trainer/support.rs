@@ -6,8 +6,8 @@ use std::sync::Arc;
 use coffer_client::place::Place;
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
-use coffer_train::model::DeviceChoice;
 use coffer_train::model::vae::VaeConfig;
+use coffer_train::model::{Devices, DevicesChoice};
 use coffer_train::stream::Dataset;
 use coffer_train::train::{Event, ModelConfig, Outcome, Resume, Run, RunError, TrainConfig};
 use object_store::memory::InMemory;
@@ -27,6 +27,11 @@ pub(crate) fn count(n: usize) -> NonZeroUsize {
 
 pub(crate) fn memory() -> Place {
     Place::new(Arc::new(InMemory::new()), "memory://test")
+}
+
+/// A CPU that holds `replicas`.
+pub(crate) fn cpu(replicas: usize) -> Devices {
+    format!("cpu:{replicas}").parse::<DevicesChoice>().unwrap().open().unwrap()
 }
 
 /// Packs 200 + 40 drawn samples, 30 to a shard, into `place`.
@@ -53,6 +58,7 @@ pub(crate) fn train(
         window: count(70),
         validation: 0.0,
         dataset: dataset.index().version,
+        replicas: count(1),
         init_from: None,
     };
     let mut run = Run {
@@ -63,7 +69,7 @@ pub(crate) fn train(
         epochs,
         patience: None,
         prefetch: count(2),
-        device: DeviceChoice::Cpu,
+        devices: cpu(1),
         resume: Resume::Auto,
         init: None,
         out: None,
