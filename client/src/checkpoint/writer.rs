@@ -78,16 +78,15 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// A writer that works on `runtime`. After each save, the checkpoints that `retain` names are
-    /// deleted.
-    pub fn new(runtime: &Handle, saver: Saver, retain: Option<Retain>) -> Self {
-        let status = watch::Sender::new(Status::default());
+    /// A writer that works on `runtime`, and tells `status` what it does. After each save, the
+    /// checkpoints that `retain` names are deleted.
+    pub fn new(
+        runtime: &Handle,
+        saver: Saver,
+        retain: Option<Retain>,
+        status: watch::Sender<Status>,
+    ) -> Self {
         Self { runtime: runtime.clone(), saver: Some(saver), under_way: None, retain, status }
-    }
-
-    /// Follows what the writer does.
-    pub fn status(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
     }
 
     /// Begins to save `snapshot`, once the save before is done; returns that one, if there was one

@@ -25,7 +25,7 @@ async fn a_second_save_writes_only_the_chunks_that_changed() {
     let (store, place) = memory();
     let checkpoints = Checkpoints::open(&place);
     let (mut saver, _) = checkpoints.resume().await.unwrap();
-    let (frozen, mut weights) = (Bytes::from(content(3, 1)), content(2, 2));
+    let (frozen, mut weights) = (Bytes::from(content(3, 0x10)), content(2, 0x20));
     let cut = |step, weights: &Vec<u8>| {
         let weights = Bytes::from(weights.clone());
         Cut::of(snapshot(step, &[("frozen", frozen.clone()), ("weights", weights)]))

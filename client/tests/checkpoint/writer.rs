@@ -13,7 +13,7 @@ use futures::FutureExt;
 use object_store::Error;
 use object_store::memory::InMemory;
 use tokio::runtime::Runtime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::hooked::{Fate, Hook, Hooked, Request};
 use crate::support::snapshot;
@@ -50,8 +50,9 @@ fn one_is_under_way_and_the_next_waits_for_it() {
     let (inner, place, gate) = gated();
     let plain = Checkpoints::open(&Place::new(inner, "memory://run"));
     let (saver, _) = runtime.block_on(Checkpoints::open(&place).resume()).unwrap();
-    let mut writer = Writer::new(runtime.handle(), saver, None);
-    let mut status = writer.status();
+    let told = watch::Sender::default();
+    let mut status = told.subscribe();
+    let mut writer = Writer::new(runtime.handle(), saver, None, told);
     assert!(writer.save(shot(1)).unwrap().is_none(), "it returns before anything is written");
     assert_eq!(
         status.borrow_and_update().activity,
@@ -98,10 +99,11 @@ fn a_failure_is_told_at_the_next_chance_and_nothing_is_saved_after_it() {
     let place = Place::new(Arc::new(Hooked::new(inner, hook)), "memory://run");
     let checkpoints = Checkpoints::open(&place);
     let (saver, _) = runtime.block_on(checkpoints.resume()).unwrap();
-    let mut writer = Writer::new(runtime.handle(), saver, None);
+    let told = watch::Sender::default();
+    let mut status = told.subscribe();
+    let mut writer = Writer::new(runtime.handle(), saver, None, told);
     writer.save(shot(1)).unwrap();
     writer.save(shot(2)).unwrap();
-    let mut status = writer.status();
     let failed =
         |status: &coffer_client::checkpoint::Status| matches!(status.activity, Activity::Failed(_));
     runtime.block_on(async { status.wait_for(failed).await.map(drop) }).unwrap();
@@ -118,7 +120,7 @@ fn a_store_that_hangs_is_given_up() {
     let (_, place, _gate) = gated();
     let checkpoints = Checkpoints::open(&place).with_patience(Duration::from_millis(50));
     let (saver, _) = runtime.block_on(checkpoints.resume()).unwrap();
-    let mut writer = Writer::new(runtime.handle(), saver, None);
+    let mut writer = Writer::new(runtime.handle(), saver, None, watch::Sender::default());
     writer.save(shot(1)).unwrap();
     let error = writer.finish().unwrap_err();
     assert!(matches!(error, CheckpointError::Silent { .. }), "{error}");
@@ -134,7 +136,8 @@ fn others_are_deleted_after_each_save_if_that_is_wanted() {
     let all = |root: &coffer_client::checkpoint::Root| {
         root.checkpoints().iter().map(|entry| entry.id).collect()
     };
-    let mut writer = Writer::new(runtime.handle(), saver, Some(Arc::new(all)));
+    let mut writer =
+        Writer::new(runtime.handle(), saver, Some(Arc::new(all)), watch::Sender::default());
     for step in 1..5 {
         writer.save(shot(step)).unwrap();
     }

@@ -1,7 +1,7 @@
 //! What can be said on the command line.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -20,6 +20,7 @@ Exit codes:
   2  wrong usage or configuration, or a run that is there was configured otherwise
   3  no dataset, run or checkpoint where one is needed
   6  a shard or checkpoint is damaged
+  130, 143  stopped by SIGINT or SIGTERM, with a checkpoint unless there were two
 
 The store is found as by `coffer`: --config, --profile, --endpoint, or the COFFER_* variables.";
 
@@ -157,9 +158,12 @@ pub(crate) struct RunArgs {
     /// cpu:COUNT, cuda, cuda:N,N,... or cuda:all
     #[arg(long, value_name = "DEVICES", alias = "device", default_value = "cpu")]
     pub(crate) devices: DevicesChoice,
-    /// Begin with the weights of this checkpoint, s3://BUCKET/RUN/checkpoints/epoch-0003, or of the
-    /// newest one of s3://BUCKET/RUN
-    #[arg(long, value_name = "PLACE")]
+    /// Write a checkpoint each time that so many steps were taken, too, not only after each epoch
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) checkpoint_every: Option<NonZeroU64>,
+    /// Begin with the weights of a checkpoint: s3://BUCKET/RUN, or s3://BUCKET/RUN@CHECKPOINT with
+    /// latest, best, step-N or epoch-N
+    #[arg(long, value_name = "PLACE[@CHECKPOINT]")]
     pub(crate) init_from: Option<CheckpointAddress>,
     /// Take those weights that fit, and begin at random with the others
     #[arg(long, requires = "init_from")]
@@ -220,15 +224,10 @@ pub(crate) struct Linear {
 /// A checkpoint to use.
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointArgs {
-    /// Place of the run
-    #[arg(long, value_name = "PLACE")]
-    pub(crate) run: Address,
-    /// Epoch whose checkpoint is used [default: the newest]
-    #[arg(long, value_name = "NUMBER", conflicts_with = "best")]
-    pub(crate) epoch: Option<u64>,
-    /// Use the checkpoint with the least validation loss
-    #[arg(long)]
-    pub(crate) best: bool,
+    /// Place of the run, and which of its checkpoints: latest (unless another is named), best,
+    /// step-N or epoch-N
+    #[arg(long, value_name = "PLACE[@CHECKPOINT]")]
+    pub(crate) run: CheckpointAddress,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     pub(crate) device: DeviceChoice,

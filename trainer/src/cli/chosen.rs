@@ -1,6 +1,6 @@
 //! The checkpoint that a command works with.
 
-use coffer_train::checkpoint::{CheckpointId, Checkpoints, Which};
+use coffer_train::checkpoint::{CheckpointId, Checkpoints, State};
 use coffer_train::model::{DevicesChoice, Learner};
 use coffer_train::train::ModelConfig;
 
@@ -16,17 +16,13 @@ pub(super) struct Chosen {
 
 /// Reads the checkpoint that the command line names.
 pub(super) fn chosen(session: &Session, args: &CheckpointArgs) -> anyhow::Result<Chosen> {
-    let place = session.runtime.block_on(session.opener.open(&args.run))?;
-    let which = match (args.epoch, args.best) {
-        (Some(epoch), _) => Which::Named(CheckpointId(epoch)),
-        (None, true) => Which::Best,
-        (None, false) => Which::Newest,
-    };
-    let mut checkpoints = Checkpoints::new(&place);
-    let found = session.runtime.block_on(checkpoints.choose(which))?;
+    let place = session.runtime.block_on(session.opener.open(&args.run.run))?;
+    let checkpoints = Checkpoints::open(&place);
+    let found = session.runtime.block_on(checkpoints.choose(args.run.checkpoint))?;
     found.passed_over.iter().for_each(|problem| session.output.warn(problem));
-    let (config, parts) = (found.checkpoint.state.config, found.checkpoint.parts);
+    let config = State::of(&found.loaded)?.config;
+    let parts = found.loaded.parts;
     let mut learner = config.learner(DevicesChoice::from(args.device).open()?)?;
     learner.load(&|name| parts.get(name).map(|content| content.to_vec()))?;
-    Ok(Chosen { id: found.id, model: config.model, learner })
+    Ok(Chosen { id: found.loaded.entry.id, model: config.model, learner })
 }

@@ -10,6 +10,8 @@ use coffer_train::model::DeviceError;
 use coffer_train::stream::StreamError;
 use coffer_train::train::RunError;
 
+use super::signals::Stopped;
+
 const OTHER: u8 = 1;
 const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 3;
@@ -27,7 +29,8 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
             | RunError::Exists { .. }
             | RunError::NothingHeldOut { .. }
             | RunError::Unfit { .. } => Some(USAGE),
-            RunError::NothingToResume(_) | RunError::Checkpoint(CheckpointError::Missing(_)) => {
+            RunError::NothingToResume(_)
+            | RunError::Checkpoint(CheckpointError::Missing { .. } | CheckpointError::NoRun(_)) => {
                 Some(NOT_FOUND)
             }
             error if error.is_corruption() => Some(DAMAGED),
@@ -42,12 +45,15 @@ fn classify(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = error.downcast_ref::<CheckpointError>() {
         return match error {
-            CheckpointError::Missing(_) => Some(NOT_FOUND),
+            CheckpointError::Missing { .. } | CheckpointError::NoRun(_) => Some(NOT_FOUND),
             error => error.is_corruption().then_some(DAMAGED),
         };
     }
     if error.is::<DeviceError>() {
         return Some(USAGE);
+    }
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return Some(stopped.signal.code());
     }
     if let Some(PackError::Source(SourceError::Missing { .. })) = error.downcast_ref() {
         return Some(NOT_FOUND);

@@ -7,7 +7,9 @@ mod exit;
 mod grid;
 mod pack;
 mod progress;
+mod revision;
 mod serve;
+mod signals;
 mod train;
 
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use coffer_client::place::{Address, Place};
-use coffer_train::checkpoint::{CheckpointAddress, Which};
+use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::dataset::Split;
 use coffer_train::metrics::Scores;
 use coffer_train::model::classifier::ClassifierConfig;
@@ -11,7 +11,8 @@ use coffer_train::model::vae::VaeConfig;
 use coffer_train::report::score_table;
 use coffer_train::stream::{Dataset, StreamError};
 use coffer_train::train::{
-    EpochRecord, Event, Init, ModelConfig, Outcome, Patience, Resume, Run, TrainConfig,
+    Ending, EpochRecord, Event, Init, ModelConfig, Outcome, Patience, Resume, Run, Saving,
+    TrainConfig,
 };
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ use super::Session;
 use super::args::{Classifier, Gan, Linear, RunArgs, Vae};
 use super::defaults::{self, Defaults};
 use super::pack::{create, pack_into};
+use super::revision::revision;
+use super::signals::{Signals, Stopped};
 
 /// An epoch as it is reported: what is remembered of it, and what follows from that.
 #[derive(Serialize)]
@@ -32,7 +35,8 @@ struct Reported<'a> {
 #[derive(Serialize)]
 struct Finished<'a> {
     run: &'a str,
-    checkpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     best: Option<String>,
     test_loss: Option<f64>,
@@ -90,6 +94,7 @@ fn run(
         init_from: args.init_from.as_ref().map(ToString::to_string),
     };
     let samples = config.learned().samples(dataset.shards(Split::Train));
+    let signals = Signals::watch(&session.runtime)?;
     let run = Run {
         runtime: &session.runtime,
         place: create(session, &place)?,
@@ -105,17 +110,22 @@ fn run(
             _ => Resume::Auto,
         },
         init: args.init_from.as_ref().map(|from| init(session, from, args.partial)).transpose()?,
+        saving: Saving { every: args.checkpoint_every, revision: revision(), ..Saving::default() },
+        stop: signals.stop.clone(),
         out: args.out.clone(),
     };
     let outcome = carry_out(session, &run, samples)?;
+    if outcome.ending == Ending::Stopped {
+        let checkpoint = outcome.checkpoint;
+        return Err(Stopped { signal: signals.first(), checkpoint }.into());
+    }
     finish(session, &run.place, model, &outcome);
     Ok(())
 }
 
 fn init(session: &Session, from: &CheckpointAddress, partial: bool) -> anyhow::Result<Init> {
     let run = session.runtime.block_on(session.opener.open(&from.run))?;
-    let checkpoint = from.checkpoint.map_or(Which::Newest, Which::Named);
-    Ok(Init { run, checkpoint, partial })
+    Ok(Init { run, checkpoint: from.checkpoint, partial })
 }
 
 /// Opens the dataset, and packs it first if it isn't there and that is wanted.
@@ -139,7 +149,7 @@ fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result
     let outcome = run.carry_out(&mut |event| match event {
         Event::Resumed { from, passed_over } => {
             passed_over.iter().for_each(|problem| output.warn(problem));
-            output.note(&format!("going on from {from}"));
+            output.note(&format!("going on from {}", from.id));
         }
         Event::Replicas { before, now } => output.note(&format!(
             "the run had {before} replicas and goes on with {now}: \
@@ -154,6 +164,12 @@ fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result
             let bar =
                 bar.get_or_insert_with(|| output.progress(&format!("epoch {epoch}"), samples));
             bar.at(done, format!("loss {loss:.4}"));
+        }
+        Event::Saving { .. } => (),
+        Event::Saved(written) => {
+            if let Some(error) = &written.unpruned {
+                output.warn(&format!("older checkpoints can't be deleted: {error}"));
+            }
         }
         Event::Epoch(record) => {
             bar = None;
@@ -171,13 +187,14 @@ fn text(record: &EpochRecord) -> String {
     let validation = validation.map_or(String::new(), |losses| format!("  validation {losses}"));
     let mut text = format!(
         "epoch {:>3}  train {}{validation}  test {}  {:.1} s, {:.0} steps/s, \
-         {:.1} % waiting for data",
+         {:.1} % waiting for data, {:.1} s for checkpoints",
         record.epoch,
         record.train,
         record.test,
         timing.train_seconds + timing.test_seconds,
         record.steps as f64 / timing.train_seconds.max(f64::MIN_POSITIVE),
         100.0 * timing.wait_seconds / timing.train_seconds.max(f64::MIN_POSITIVE),
+        timing.stall_seconds,
     );
     if let Some(confusion) = &record.confusion {
         text.push('\n');
@@ -192,7 +209,7 @@ fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcom
     let confusion = last.and_then(|record| record.confusion);
     let finished = Finished {
         run: place.address(),
-        checkpoint: outcome.checkpoint.to_string(),
+        checkpoint: outcome.checkpoint.map(|id| id.to_string()),
         best: outcome.best.map(|id| id.to_string()),
         test_loss,
         test_accuracy: confusion.map(|confusion| confusion.scores().accuracy),
@@ -206,7 +223,7 @@ fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcom
     let best = best.map_or(String::new(), |id| format!("\nleast validation loss: {id}"));
     let text = format!(
         "{} at {}: test loss {loss}{accuracy}{best}\npictures: {}",
-        outcome.checkpoint,
+        finished.checkpoint.as_deref().unwrap_or("no checkpoint"),
         place.address(),
         outcome.pictures.join(" ")
     );

@@ -54,6 +54,7 @@ mod tests {
         let mut pick = |count: u32| u8::try_from(rng.next_u32() % count).unwrap();
         let mut batch = Batch {
             start: Cursor::default(),
+            end: Cursor::default(),
             pixels: vec![0; samples * PIXELS],
             labels: Vec::new(),
             last: true,

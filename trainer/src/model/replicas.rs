@@ -69,6 +69,7 @@ impl Replicas {
             let (my_labels, other_labels) = labels.split_at(size);
             let batch = Batch {
                 start: Cursor { sample, ..batch.start },
+                end: Cursor { sample: sample + size, ..batch.start },
                 pixels: mine.to_vec(),
                 labels: my_labels.to_vec(),
                 last: batch.last,
@@ -224,6 +225,7 @@ mod tests {
     fn shares_put_together_are_the_batch() {
         let batch = Batch {
             start: Cursor { epoch: 2, sample: 100 },
+            end: Cursor { epoch: 2, sample: 105 },
             pixels: (0..5 * PIXELS).map(|at| u8::try_from(at % 251).unwrap()).collect(),
             labels: vec![3, 1, 4, 1, 5],
             last: true,

@@ -42,6 +42,11 @@ impl Dataset {
         &self.index
     }
 
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        self.place.address()
+    }
+
     /// The shards of `split`.
     pub fn shards(&self, split: Split) -> &[ShardEntry] {
         self.index.shards(split)

@@ -38,6 +38,8 @@ pub struct LoaderConfig {
 pub struct Batch {
     /// Where the batch starts.
     pub start: Cursor,
+    /// Where what follows it starts: what comes before has been used, or passed over.
+    pub end: Cursor,
     /// Its pixels, [`PIXELS`] bytes per sample.
     pub pixels: Vec<u8>,
     /// Its labels, one per sample.
@@ -205,6 +207,7 @@ impl Cutter {
     fn push(&mut self, start: Cursor, samples: &Decoded, at: usize, last: bool) -> Option<Batch> {
         let mut open = self.open.take().unwrap_or_else(|| Batch {
             start,
+            end: start,
             pixels: Vec::with_capacity(self.batch.get() * PIXELS),
             labels: Vec::with_capacity(self.batch.get()),
             last: false,
@@ -212,6 +215,7 @@ impl Cutter {
         let pixels = samples.pixels.get(at * PIXELS..(at + 1) * PIXELS).unwrap_or_default();
         open.pixels.extend_from_slice(pixels);
         open.labels.extend(samples.labels.get(at));
+        open.end = Cursor { sample: start.sample + 1, ..start };
         open.last = last;
         if last || open.labels.len() == self.batch.get() {
             return Some(open);

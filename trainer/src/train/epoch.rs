@@ -1,8 +1,9 @@
-//! One pass over a split: learning from it, or judging by it.
+//! Learning from batches, and judging by them.
 
 use burn::tensor::{Int, Tensor};
 
-use super::record::Losses;
+use super::record::{Losses, Timing};
+use crate::checkpoint::Partial;
 use crate::metrics::Confusion;
 use crate::model::{Learner, LearnerError};
 use crate::seeded::{Draws, Purpose};
@@ -11,7 +12,7 @@ use crate::stream::{Batch, Loader, StreamError};
 /// Losses are read from the device in groups of this many steps, not to stall it at every step.
 const STEPS_PER_READ: usize = 64;
 
-/// Why a pass failed.
+/// Why a pass over data failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PassError {
     /// The data can't be streamed.
@@ -32,75 +33,41 @@ pub enum PassError {
     },
 }
 
-/// What a pass gave.
-pub(super) struct Pass {
+/// What judging gave.
+pub(super) struct Judged {
     /// Mean losses per sample.
-    pub losses: Losses,
-    /// Which classes were told, if the learner was judged and tells classes.
-    pub confusion: Option<Confusion>,
-    /// Batches in it.
-    pub steps: u64,
+    pub(super) losses: Losses,
+    /// Which classes were told, if the learner tells classes.
+    pub(super) confusion: Option<Confusion>,
 }
 
-/// Whether a pass changes the learner.
-pub(super) enum Mode<'a> {
-    /// It learns.
-    Learn(&'a mut dyn Learner),
-    /// It's judged; with the same noise in every epoch, so that epochs can be compared.
-    Judge(&'a dyn Learner),
-}
-
-/// Runs one epoch of `loader` through a learner. `progress` is told the samples so far and their
-/// mean loss, every [`STEPS_PER_READ`] steps.
-pub(super) fn pass(
-    mut mode: Mode<'_>,
+/// Judges `learner` by the first epoch of `loader`; with the same noise in every epoch of the run, so
+/// that they can be compared.
+pub(super) fn judge(
+    learner: &dyn Learner,
     loader: &mut Loader,
     seed: u64,
-    progress: &mut dyn FnMut(usize, f64),
-) -> Result<Pass, PassError> {
-    let terms = match &mode {
-        Mode::Learn(learner) => learner.terms(),
-        Mode::Judge(learner) => learner.terms(),
-    };
-    let mut meter = Meter::new(terms.len());
+) -> Result<Judged, PassError> {
+    let mut meter = Meter::new(learner.terms(), &Partial::default());
     let mut confusion = None;
-    let mut steps = 0;
     while let Some(batch) = loader.next_batch()? {
-        let start = batch.start;
-        let first = u64::try_from(start.sample).unwrap_or(u64::MAX);
-        let samples = u64::try_from(batch.labels.len()).unwrap_or(u64::MAX);
-        let draws = |purpose, position: &[u64]| {
-            Draws::new(seed, purpose, position, first..first.saturating_add(samples))
-        };
-        let losses = match &mut mode {
-            Mode::Learn(learner) => {
-                learner.learn(&batch, draws(Purpose::TrainNoise, &[start.epoch]))?
-            }
-            Mode::Judge(learner) => {
-                let verdict = learner.judge(&batch, draws(Purpose::TestNoise, &[]));
-                if let Some(classes) = verdict.classes {
-                    count(confusion.get_or_insert_default(), &batch, classes)?;
-                }
-                verdict.losses
-            }
-        };
-        steps += 1;
-        meter.add(losses, batch.labels.len());
-        if batch.last || meter.pending.len() == STEPS_PER_READ {
-            meter.read()?;
-            let value = meter.mean();
-            if !value.is_finite() {
-                return Err(PassError::Diverged { value, epoch: start.epoch + 1, step: steps });
-            }
-            progress(meter.samples, value);
+        let verdict = learner.judge(&batch, draws(&batch, seed, Purpose::TestNoise, &[]));
+        if let Some(classes) = verdict.classes {
+            count(confusion.get_or_insert_default(), &batch, classes)?;
         }
+        meter.add(verdict.losses, &batch)?;
         if batch.last {
             break;
         }
     }
-    let names = terms.iter().map(|name| (*name).to_owned());
-    let means = meter.sums.iter().map(|sum| sum / meter.samples as f64);
-    Ok(Pass { losses: Losses(names.zip(means).collect()), confusion, steps })
+    Ok(Judged { losses: meter.means()?, confusion })
+}
+
+/// What is drawn for the samples of `batch`.
+pub(super) fn draws(batch: &Batch, seed: u64, purpose: Purpose, position: &[u64]) -> Draws {
+    let first = u64::try_from(batch.start.sample).unwrap_or(u64::MAX);
+    let samples = u64::try_from(batch.labels.len()).unwrap_or(u64::MAX);
+    Draws::new(seed, purpose, position, first..first.saturating_add(samples))
 }
 
 /// Counts the classes that were told for `batch`.
@@ -119,20 +86,71 @@ fn count(
 }
 
 /// Sums up losses that are still on the device.
-struct Meter {
+pub(super) struct Meter {
+    terms: &'static [&'static str],
     pending: Vec<Tensor<1>>,
     sums: Vec<f64>,
     samples: usize,
+    steps: u64,
 }
 
 impl Meter {
-    fn new(terms: usize) -> Self {
-        Self { pending: Vec::with_capacity(STEPS_PER_READ), sums: vec![0.0; terms], samples: 0 }
+    /// Goes on from what a part of an epoch has come to.
+    pub(super) fn new(terms: &'static [&'static str], from: &Partial) -> Self {
+        let pending = Vec::with_capacity(STEPS_PER_READ);
+        let mut sums = from.sums.clone();
+        sums.resize(terms.len(), 0.0);
+        Self { terms, pending, sums, samples: from.samples, steps: from.steps }
     }
 
-    fn add(&mut self, losses: Tensor<1>, samples: usize) {
+    /// Adds the losses of `batch`, a tensor of shape `[terms]`. Every [`STEPS_PER_READ`] steps and
+    /// at the end of the epoch, returns the mean loss so far.
+    pub(super) fn add(
+        &mut self,
+        losses: Tensor<1>,
+        batch: &Batch,
+    ) -> Result<Option<f64>, PassError> {
         self.pending.push(losses);
-        self.samples += samples;
+        self.samples += batch.labels.len();
+        self.steps += 1;
+        if !batch.last && self.pending.len() < STEPS_PER_READ {
+            return Ok(None);
+        }
+        self.read()?;
+        let value = self.mean();
+        if !value.is_finite() {
+            let (epoch, step) = (batch.start.epoch + 1, self.steps);
+            return Err(PassError::Diverged { value, epoch, step });
+        }
+        Ok(Some(value))
+    }
+
+    /// Samples so far.
+    pub(super) fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Steps so far.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What has been added so far, in `epoch`, counted from 0.
+    pub(super) fn partial(&mut self, epoch: u64, timing: Timing) -> Result<Partial, PassError> {
+        self.read()?;
+        let (value, steps) = (self.mean(), self.steps);
+        if !value.is_finite() {
+            return Err(PassError::Diverged { value, epoch: epoch + 1, step: steps });
+        }
+        Ok(Partial { steps, samples: self.samples, sums: self.sums.clone(), timing })
+    }
+
+    /// Mean losses per sample.
+    pub(super) fn means(mut self) -> Result<Losses, LearnerError> {
+        self.read()?;
+        let names = self.terms.iter().map(|name| (*name).to_owned());
+        let means = self.sums.iter().map(|sum| sum / self.samples as f64);
+        Ok(Losses(names.zip(means).collect()))
     }
 
     fn read(&mut self) -> Result<(), LearnerError> {

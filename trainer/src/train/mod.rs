@@ -1,9 +1,11 @@
 //! The training loop, shared by all models.
 
+mod attempt;
 mod config;
 mod epoch;
 mod error;
 mod patience;
+mod pictures;
 mod record;
 mod run;
 
@@ -13,4 +15,4 @@ pub use error::RunError;
 pub use patience::Patience;
 pub(crate) use record::decimals;
 pub use record::{EpochRecord, Losses, Timing};
-pub use run::{Event, Init, Outcome, Resume, Run};
+pub use run::{Ending, Event, Init, Outcome, Resume, Run, Saving};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use coffer_client::checkpoint::Metrics;
+
 use crate::metrics::Confusion;
 
 /// The loss's terms by name, each the mean per sample, in [`ModelConfig::unit`].
@@ -48,6 +50,9 @@ pub struct Timing {
     pub wait_seconds: f64,
     /// Seconds of evaluation on the samples held out and the test set.
     pub test_seconds: f64,
+    /// Seconds that learning stood still for checkpoints, that of the epoch before included: while
+    /// they were copied, and while one before was still being written.
+    pub stall_seconds: f64,
 }
 
 /// One epoch of a run.
@@ -70,4 +75,24 @@ pub struct EpochRecord {
     pub confusion: Option<Confusion>,
     /// How long it took: the only part that differs between equal runs.
     pub timing: Timing,
+}
+
+impl EpochRecord {
+    /// Its figures, by the names that checkpoints give them: `train_loss`, `validation_loss`,
+    /// `test_loss`, each loss's terms, and `test_accuracy`.
+    pub fn metrics(&self) -> Metrics {
+        let sets = [
+            ("train", Some(&self.train)),
+            ("validation", self.validation.as_ref()),
+            ("test", Some(&self.test)),
+        ];
+        let figures = sets.into_iter().filter_map(|(set, losses)| Some((set, losses?)));
+        let figures = figures.flat_map(|(set, losses)| {
+            let terms = losses.0.iter().map(|(name, value)| (name.as_str(), *value));
+            let all = terms.chain([("loss", losses.total())]);
+            all.map(move |(name, value)| (format!("{set}_{name}"), value))
+        });
+        let accuracy = self.confusion.map(|confusion| confusion.scores().accuracy);
+        figures.chain(accuracy.map(|share| ("test_accuracy".to_owned(), share))).collect()
+    }
 }

@@ -1,31 +1,28 @@
-//! A run: epochs of learning and judging, each followed by a checkpoint and pictures.
+//! A run: what it is told, what it reports, what it gives.
 
-use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::Duration;
 
-use bytes::Bytes;
+use coffer_client::checkpoint::{Entry, Retain, Revision, Selector, Status, Written};
 use coffer_client::place::Place;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use super::attempt::Attempt;
 use super::config::TrainConfig;
-use super::epoch::{Mode, Pass, PassError, pass};
+use super::epoch::{Judged, PassError, judge};
 use super::error::RunError;
 use super::patience::{Patience, best};
-use super::record::{EpochRecord, Losses, Timing};
-use crate::checkpoint::{Checkpoint, CheckpointId, Checkpoints, State, Which};
+use super::record::EpochRecord;
+use crate::checkpoint::CheckpointId;
 use crate::dataset::Split;
-use crate::dataset::picture::PictureError;
 use crate::model::{Adopted, Devices, Learner};
-use crate::report::{Curve, GRID_SIDE, grid, loss_plot};
-use crate::seeded::Draws;
 use crate::stream::{Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, Subset};
 
 /// Samples per batch of the evaluation; has no effect on what is learned.
 const TEST_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(499);
-/// Seed of the latent points of the grid: the same for all runs and epochs, to compare them.
-const PICTURE_SEED: u64 = 0;
 
 /// What to do about checkpoints that are already there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,9 +42,22 @@ pub struct Init {
     /// The run that they are from.
     pub run: Place,
     /// Which of its checkpoints.
-    pub checkpoint: Which,
+    pub checkpoint: Selector,
     /// Whether it will do if some of them don't fit.
     pub partial: bool,
+}
+
+/// When checkpoints are written, beside the end of each epoch, and which of them stay.
+#[derive(Clone, Default)]
+pub struct Saving {
+    /// Write one each time that so many steps were taken, too.
+    pub every: Option<NonZeroU64>,
+    /// Names those that are deleted after each save; without it, all stay.
+    pub retain: Option<Retain>,
+    /// Is told what becomes of them.
+    pub status: watch::Sender<Status>,
+    /// The source that the program was started beside.
+    pub revision: Option<Revision>,
 }
 
 /// A run to carry out.
@@ -72,6 +82,10 @@ pub struct Run<'a> {
     pub resume: Resume,
     /// What to begin with if there are none, instead of random weights; `config` names it, too.
     pub init: Option<Init>,
+    /// When checkpoints are written.
+    pub saving: Saving,
+    /// Ends the run after the step, with a checkpoint.
+    pub stop: CancellationToken,
     /// A local directory that gets copies of the pictures.
     pub out: Option<PathBuf>,
 }
@@ -82,7 +96,7 @@ pub enum Event<'a> {
     /// It goes on from a checkpoint; newer ones were passed over for these reasons.
     Resumed {
         /// The checkpoint.
-        from: CheckpointId,
+        from: &'a Entry,
         /// What was wrong with newer ones.
         passed_over: &'a [String],
     },
@@ -111,7 +125,16 @@ pub enum Event<'a> {
         /// Mean loss so far.
         loss: f64,
     },
-    /// An epoch is done, and its checkpoint is safe.
+    /// A checkpoint was taken; it's being written in the background.
+    Saving {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// How long learning stood still for it: waiting for the one before, and copying.
+        stalled: Duration,
+    },
+    /// A checkpoint is safe.
+    Saved(&'a Written),
+    /// An epoch is done.
     Epoch(&'a EpochRecord),
     /// The run ends before its last epoch: the validation loss no longer falls.
     Converged,
@@ -119,7 +142,7 @@ pub enum Event<'a> {
 
 /// A part of the data.
 #[derive(Debug, Clone, Copy)]
-enum Part {
+pub(super) enum Part {
     /// What is learned from.
     Learned,
     /// What is held out for validation.
@@ -128,11 +151,24 @@ enum Part {
     Test,
 }
 
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs are done.
+    Finished,
+    /// The validation loss no longer falls.
+    Converged,
+    /// It was stopped; what it had come to is saved.
+    Stopped,
+}
+
 /// What a run gave.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The last checkpoint.
-    pub checkpoint: CheckpointId,
+    /// Why it ended.
+    pub ending: Ending,
+    /// The last checkpoint, if there is any.
+    pub checkpoint: Option<CheckpointId>,
     /// The one with the least validation loss, if samples are held out.
     pub best: Option<CheckpointId>,
     /// All epochs, those of former attempts included.
@@ -142,41 +178,27 @@ pub struct Outcome {
 }
 
 impl Run<'_> {
-    /// Carries the run out, from where its checkpoints stand. Blocks until it's done.
+    /// Carries the run out, from where its checkpoints stand. Blocks until it's done, and all of it
+    /// is safe.
     ///
     /// # Errors
     /// See [`RunError`]. What was checkpointed before the error stays usable.
     pub fn carry_out(&self, on: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, RunError> {
         self.check_holdout()?;
-        let mut learner = self.config.learner(self.devices.clone())?;
-        let mut checkpoints = Checkpoints::new(&self.place);
-        let mut state = self.begin(learner.as_mut(), &mut checkpoints, on)?;
-        let mut loader = self.loader(Part::Learned, state.cursor, self.epochs);
-        let mut pictures = Vec::new();
-        while state.cursor.epoch < self.epochs {
-            if self.patience.is_some_and(|patience| patience.is_over(&state.history)) {
-                on(Event::Converged);
-                break;
-            }
-            let record = self.epoch(learner.as_mut(), &mut loader, state.cursor.epoch, on)?;
-            state.step += record.steps;
-            state.cursor = Cursor { epoch: record.epoch, sample: 0 };
-            state.history.push(record);
-            state.best = best(&state.history).map(CheckpointId);
-            let parts = learner.save()?.into_iter();
-            let parts = parts.map(|(name, content)| (name.to_owned(), Bytes::from(content)));
-            let checkpoint = Checkpoint { state: state.clone(), parts: parts.collect() };
-            self.runtime.block_on(checkpoints.save(&checkpoint))?;
-            pictures = self.report(learner.as_ref(), &state.history)?;
-            if let Some(record) = state.history.last() {
-                on(Event::Epoch(record));
-            }
-        }
-        if pictures.is_empty() {
-            pictures = self.report(learner.as_ref(), &state.history)?;
-        }
-        let checkpoint = CheckpointId(state.cursor.epoch);
-        Ok(Outcome { checkpoint, best: state.best, history: state.history, pictures })
+        let mut attempt = Attempt::begin(self, on)?;
+        let ended = attempt.go(on);
+        // A checkpoint that is under way is sound, whatever went wrong after it was taken.
+        let finished = attempt.finish(on);
+        let (ending, pictures) = ended?;
+        finished?;
+        let state = attempt.into_state();
+        Ok(Outcome {
+            ending,
+            checkpoint: (state.step > 0).then(|| state.id()),
+            best: best(&state.history).and_then(|epoch| state.end_of(epoch)),
+            history: state.history,
+            pictures,
+        })
     }
 
     fn check_holdout(&self) -> Result<(), RunError> {
@@ -190,65 +212,7 @@ impl Run<'_> {
         }
     }
 
-    /// The state to go on from; the learner is made to match it.
-    fn begin(
-        &self,
-        learner: &mut dyn Learner,
-        checkpoints: &mut Checkpoints,
-        on: &mut dyn FnMut(Event<'_>),
-    ) -> Result<State, RunError> {
-        let place = || self.place.address().to_owned();
-        let Some(found) = self.runtime.block_on(checkpoints.newest())? else {
-            if self.resume == Resume::Require {
-                return Err(RunError::NothingToResume(place()));
-            }
-            if let Some(init) = &self.init {
-                self.initialise(learner, init, on)?;
-            }
-            let config = TrainConfig { replicas: self.devices.replicas(), ..self.config.clone() };
-            let history = Vec::new();
-            return Ok(State { step: 0, cursor: Cursor::default(), config, history, best: None });
-        };
-        if self.resume == Resume::Refuse {
-            return Err(RunError::Exists { place: place(), newest: found.id });
-        }
-        let differences = found.checkpoint.state.config.differences(&self.config);
-        if !differences.is_empty() {
-            return Err(RunError::OtherConfig { place: place(), differences });
-        }
-        let parts = &found.checkpoint.parts;
-        learner.load(&|name| parts.get(name).map(|content| content.to_vec()))?;
-        on(Event::Resumed { from: found.id, passed_over: &found.passed_over });
-        let mut state = found.checkpoint.state;
-        let (before, now) = (state.config.replicas, self.devices.replicas());
-        if before != now {
-            state.config.replicas = now;
-            on(Event::Replicas { before, now });
-        }
-        Ok(state)
-    }
-
-    /// Gives the learner the weights to begin with.
-    fn initialise(
-        &self,
-        learner: &mut dyn Learner,
-        init: &Init,
-        on: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), RunError> {
-        let mut checkpoints = Checkpoints::new(&init.run);
-        let found = self.runtime.block_on(checkpoints.choose(init.checkpoint))?;
-        let parts = &found.checkpoint.parts;
-        let adopted = learner.adopt(&|name| parts.get(name).map(|content| content.to_vec()))?;
-        if adopted.taken.is_empty() || !(init.partial || adopted.left.is_empty()) {
-            let place = init.run.address().to_owned();
-            return Err(RunError::Unfit { place, checkpoint: found.id, adopted });
-        }
-        let passed_over = &found.passed_over;
-        on(Event::Initialised { from: found.id, adopted: &adopted, passed_over });
-        Ok(())
-    }
-
-    fn loader(&self, part: Part, from: Cursor, until: u64) -> Loader {
+    pub(super) fn loader(&self, part: Part, from: Cursor, until: u64) -> Loader {
         let TrainConfig { seed, window, batch, .. } = self.config;
         let (split, subset) = match part {
             Part::Learned => (Split::Train, self.config.learned()),
@@ -264,87 +228,8 @@ impl Run<'_> {
     }
 
     /// Judges the learner by one part of the data.
-    fn judge(&self, learner: &dyn Learner, part: Part) -> Result<Pass, PassError> {
+    pub(super) fn judge(&self, learner: &dyn Learner, part: Part) -> Result<Judged, PassError> {
         let mut loader = self.loader(part, Cursor::default(), 1);
-        pass(Mode::Judge(learner), &mut loader, self.config.seed, &mut |_, _| ())
+        judge(learner, &mut loader, self.config.seed)
     }
-
-    fn epoch(
-        &self,
-        learner: &mut dyn Learner,
-        loader: &mut Loader,
-        epoch: u64,
-        on: &mut dyn FnMut(Event<'_>),
-    ) -> Result<EpochRecord, RunError> {
-        let seed = self.config.seed;
-        let start = Instant::now();
-        let mut progress = |samples, loss| {
-            on(Event::Progress { epoch: epoch + 1, samples, loss });
-        };
-        let train = pass(Mode::Learn(learner), loader, seed, &mut progress)?;
-        let train_seconds = start.elapsed().as_secs_f64();
-        let wait_seconds = loader.take_waited().as_secs_f64();
-        let start = Instant::now();
-        let holdout = self.config.holdout();
-        let held = holdout.map(|holdout| self.judge(learner, Part::Held(holdout))).transpose()?;
-        let test = self.judge(learner, Part::Test)?;
-        let test_seconds = start.elapsed().as_secs_f64();
-        Ok(EpochRecord {
-            epoch: epoch + 1,
-            steps: train.steps,
-            train: train.losses,
-            validation: held.map(|pass| pass.losses),
-            test: test.losses,
-            confusion: test.confusion,
-            timing: Timing { train_seconds, wait_seconds, test_seconds },
-        })
-    }
-
-    /// Writes the pictures of the run to the store and to the local directory, if one is wanted.
-    /// Returns their addresses.
-    fn report(
-        &self,
-        learner: &dyn Learner,
-        history: &[EpochRecord],
-    ) -> Result<Vec<String>, RunError> {
-        let mut files =
-            BTreeMap::from([("loss.png".to_owned(), plot(history, self.config.model.unit())?)]);
-        if let Some(pictures) =
-            learner.pictures(Draws::pictures(PICTURE_SEED, GRID_SIDE * GRID_SIDE))?
-        {
-            let png = grid(&pictures, GRID_SIDE)?;
-            let epoch = CheckpointId(u64::try_from(history.len()).unwrap_or(u64::MAX));
-            files.insert(format!("grid-{epoch}.png"), png.clone());
-            files.insert("grid.png".to_owned(), png);
-        }
-        let plots = self.place.child("plots");
-        for (name, png) in &files {
-            self.runtime.block_on(plots.write(name, Bytes::from(png.clone())))?;
-            if let Some(directory) = &self.out {
-                let path = directory.join(name);
-                let copied =
-                    std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, png));
-                copied.map_err(|source| RunError::Copy { path, source })?;
-            }
-        }
-        Ok(["loss.png", "grid.png"]
-            .into_iter()
-            .filter(|name| files.contains_key(*name))
-            .map(|name| plots.address_of(name))
-            .collect())
-    }
-}
-
-fn plot(history: &[EpochRecord], unit: &str) -> Result<Vec<u8>, PictureError> {
-    let curve = |name, losses: fn(&EpochRecord) -> Option<&Losses>| Curve {
-        name,
-        values: history.iter().filter_map(losses).map(Losses::total).collect(),
-    };
-    let mut curves = vec![
-        curve("train", |record| Some(&record.train)),
-        curve("validation", |record| record.validation.as_ref()),
-        curve("test", |record| Some(&record.test)),
-    ];
-    curves.retain(|curve| !curve.values.is_empty());
-    loss_plot("Loss per image", unit, &curves)
 }

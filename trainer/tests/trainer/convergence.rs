@@ -1,8 +1,13 @@
 //! Runs that hold samples out end when they have converged, and know which epoch was the best.
 
-use crate::support::{count, dataset, memory, runtime, train};
-use coffer_train::checkpoint::{CheckpointId, Checkpoints};
+use crate::support::{count, dataset, load, memory, runtime, train};
+use coffer_train::checkpoint::{CheckpointId, Selector};
 use coffer_train::train::{Patience, Resume, Run, RunError};
+
+/// The checkpoint at the end of an epoch of ten steps.
+fn end_of(epoch: u64) -> Option<CheckpointId> {
+    Some(CheckpointId(10 * epoch))
+}
 
 /// No epoch improves the loss by so much: the run ends after the first and two more.
 fn impatient(run: &mut Run<'_>) {
@@ -16,12 +21,12 @@ fn a_run_ends_when_validation_no_longer_improves_also_after_a_break() {
     let dataset = dataset(&runtime, &memory());
     let (whole, cut) = (memory(), memory());
     let (uninterrupted, _) = train(&runtime, &dataset, &whole, 9, impatient).unwrap();
-    assert_eq!(uninterrupted.checkpoint, CheckpointId(3));
+    assert_eq!(uninterrupted.checkpoint, end_of(3));
     train(&runtime, &dataset, &cut, 2, impatient).unwrap();
     let (resumed, _) = train(&runtime, &dataset, &cut, 9, impatient).unwrap();
-    assert_eq!(resumed.checkpoint, CheckpointId(3));
+    assert_eq!(resumed.checkpoint, end_of(3));
     let (again, _) = train(&runtime, &dataset, &cut, 9, impatient).unwrap();
-    assert_eq!(again.checkpoint, CheckpointId(3), "what has converged is left alone");
+    assert_eq!(again.checkpoint, end_of(3), "what has converged is left alone");
     let losses = |outcome: &coffer_train::train::Outcome| -> Vec<_> {
         outcome.history.iter().map(|record| record.validation.clone()).collect()
     };
@@ -35,7 +40,7 @@ fn a_run_ends_when_validation_no_longer_improves_also_after_a_break() {
         run.resume = Resume::Require;
     };
     let (longer, _) = train(&runtime, &dataset, &cut, 4, more).unwrap();
-    assert_eq!(longer.checkpoint, CheckpointId(4));
+    assert_eq!(longer.checkpoint, end_of(4));
 }
 
 #[test]
@@ -48,10 +53,9 @@ fn the_best_checkpoint_is_remembered() {
     .unwrap();
     let loss = |at: usize| outcome.history[at].validation.as_ref().unwrap().total();
     let least = (0..3).min_by(|one, other| loss(*one).total_cmp(&loss(*other))).unwrap();
-    let best = Some(CheckpointId(least as u64 + 1));
+    let best = end_of(least as u64 + 1);
     assert_eq!(outcome.best, best);
-    let found = runtime.block_on(Checkpoints::new(&place).newest()).unwrap().unwrap();
-    assert_eq!(found.checkpoint.state.best, best);
+    assert_eq!(Some(load(&runtime, &place, Selector::Best).entry.id), best);
 }
 
 #[test]

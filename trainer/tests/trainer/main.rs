@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod convergence;
+mod kill;
 mod parallel;
 mod resume;
 mod serve;

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use crate::support::{count, cpu, dataset, memory, runtime, train};
+use crate::support::{count, cpu, dataset, load, memory, runtime, train};
 use coffer_client::place::Place;
-use coffer_train::checkpoint::Checkpoints;
+use coffer_train::checkpoint::{Selector, State};
 use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::model::gan::GanConfig;
 use coffer_train::model::vae::VaeConfig;
@@ -76,8 +76,7 @@ fn a_run_may_go_on_with_another_number_of_replicas_and_says_so() {
     let runtime = runtime();
     let (dataset, place) = (dataset(&runtime, &memory()), memory());
     let replicas = |place: &Place| -> NonZeroUsize {
-        let found = runtime.block_on(Checkpoints::new(place).newest()).unwrap().unwrap();
-        found.checkpoint.state.config.replicas
+        State::of(&load(&runtime, place, Selector::Latest)).unwrap().config.replicas
     };
     train(&runtime, &dataset, &place, 1, |run| run.devices = cpu(2)).unwrap();
     assert_eq!(replicas(&place), count(2));

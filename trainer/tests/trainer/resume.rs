@@ -1,19 +1,35 @@
 //! A run that was cut off ends with the same numbers as one that wasn't.
 
-use crate::support::{cpu, dataset, memory, read, runtime, train};
+use crate::support::{cpu, dataset, load, memory, read, runtime, steps, train, watched};
+use std::num::NonZeroU64;
+
 use coffer_client::place::Place;
-use coffer_train::checkpoint::{CheckpointId, Checkpoints};
+use coffer_train::checkpoint::{CheckpointId, STATE, Selector, State};
 use coffer_train::metrics::Confusion;
 use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::model::gan::GanConfig;
 use coffer_train::model::vae::VaeConfig;
-use coffer_train::train::{EpochRecord, Losses, ModelConfig, Outcome, Resume, RunError};
+use coffer_train::train::{
+    Ending, EpochRecord, Event, Losses, ModelConfig, Outcome, Resume, Run, RunError,
+};
+use tokio::runtime::Runtime;
 
 type Scored = (Losses, Losses, Option<Confusion>);
 
 fn curve(outcome: &Outcome) -> Vec<Scored> {
     let of = |record: &EpochRecord| (record.train.clone(), record.test.clone(), record.confusion);
     outcome.history.iter().map(of).collect()
+}
+
+/// The latest checkpoints of two runs hold the same, but for how long things took.
+fn same_weights(runtime: &Runtime, one: &Place, other: &Place) {
+    let [one, other] = [one, other].map(|place| load(runtime, place, Selector::Latest));
+    assert!(one.parts.keys().eq(other.parts.keys()));
+    for (name, content) in one.parts.iter().filter(|(name, _)| *name != STATE) {
+        assert!(other.parts[name] == content, "{name} differs");
+    }
+    let [one, other] = [one, other].map(|loaded| State::of(&loaded).unwrap());
+    assert_eq!((one.step, one.cursor, one.partial), (other.step, other.cursor, other.partial));
 }
 
 /// Trains `model` for four epochs, and again with a break after two; compares everything. By one
@@ -45,15 +61,7 @@ fn compare(model: ModelConfig, replicas: usize) {
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(curve(&before), curve(&uninterrupted)[..2]);
     assert_eq!(curve(&resumed), curve(&uninterrupted));
-    let parts = |place: &Place| {
-        let found = runtime.block_on(Checkpoints::new(place).load(CheckpointId(4))).unwrap();
-        found.parts
-    };
-    let (one, other) = (parts(&whole), parts(&cut));
-    assert!(one.keys().eq(other.keys()));
-    for (name, content) in &one {
-        assert!(other[name] == content, "{name} differs");
-    }
+    same_weights(&runtime, &whole, &cut);
     for picture in &uninterrupted.pictures {
         let name = picture.strip_prefix("memory://test/").unwrap();
         assert!(read(&runtime, &whole, name) == read(&runtime, &cut, name), "{name} differs");
@@ -62,6 +70,69 @@ fn compare(model: ModelConfig, replicas: usize) {
     // What two adversaries lose says nothing about whether they learn.
     let learns = losses[3] < losses[0] || matches!(model, ModelConfig::Gan(_));
     assert!(learns, "{losses:?}");
+}
+
+/// Breaks a run off again and again, in the middle of its epochs, and compares everything.
+fn resumed_mid_epoch_equals_uninterrupted(model: ModelConfig) {
+    let runtime = runtime();
+    let dataset = dataset(&runtime, &memory());
+    let (whole, cut) = (memory(), memory());
+    let change = |run: &mut Run<'_>| {
+        run.config.model = model;
+        run.config.decay = 0.9;
+        run.config.validation = 0.1;
+    };
+    let (uninterrupted, _) = train(&runtime, &dataset, &whole, 3, change).unwrap();
+    let mut stops = Vec::new();
+    let resumed = loop {
+        let every = |run: &mut Run<'_>| {
+            change(run);
+            run.saving.every = NonZeroU64::new(5);
+        };
+        let (outcome, warnings) = watched(&runtime, &dataset, &cut, 3, every, |event, stop| {
+            if let Event::Saving { .. } = event {
+                stop.cancel();
+            }
+        })
+        .unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        if outcome.ending == Ending::Finished {
+            break outcome;
+        }
+        stops.push(outcome.checkpoint.unwrap().0);
+    };
+    // 12 steps an epoch. Stopped one step after each checkpoint that it took by itself, and where an
+    // epoch had ended.
+    assert_eq!(stops, [6, 11, 12, 16, 21, 24, 26, 31]);
+    assert_eq!(
+        steps(&runtime, &cut),
+        [5, 6, 10, 11, 12, 15, 16, 20, 21, 24, 25, 26, 30, 31, 35, 36]
+    );
+    assert_eq!(curve(&resumed), curve(&uninterrupted));
+    same_weights(&runtime, &whole, &cut);
+    assert_eq!(resumed.best, uninterrupted.best);
+    let [one, other] = [&whole, &cut].map(|place| {
+        let loaded = load(&runtime, place, Selector::Epoch(2));
+        assert_eq!(loaded.entry.id, CheckpointId(24));
+        loaded.entry.metrics
+    });
+    assert_eq!(one, other);
+}
+
+#[test]
+fn an_autoencoder_resumes_in_the_middle_of_an_epoch() {
+    resumed_mid_epoch_equals_uninterrupted(ModelConfig::Vae(VaeConfig { hidden: 16, latent: 3 }));
+}
+
+#[test]
+fn adversarial_networks_resume_in_the_middle_of_an_epoch() {
+    resumed_mid_epoch_equals_uninterrupted(ModelConfig::Gan(GanConfig { channels: 2, latent: 3 }));
+}
+
+#[test]
+fn a_classifier_resumes_in_the_middle_of_an_epoch() {
+    let model = ClassifierConfig { channels: 3, hidden: 8 };
+    resumed_mid_epoch_equals_uninterrupted(ModelConfig::Classifier(model));
 }
 
 #[test]
@@ -106,10 +177,10 @@ fn a_finished_run_is_left_as_it_is() {
     let runtime = runtime();
     let (dataset, place) = (dataset(&runtime, &memory()), memory());
     let (first, _) = train(&runtime, &dataset, &place, 1, |_| ()).unwrap();
-    let manifest = read(&runtime, &place, "checkpoints/epoch-0001/manifest.json");
+    let root = read(&runtime, &place, "checkpoints/index.json");
     let (again, _) = train(&runtime, &dataset, &place, 1, |_| ()).unwrap();
     assert_eq!(again.history, first.history);
-    assert_eq!(manifest, read(&runtime, &place, "checkpoints/epoch-0001/manifest.json"));
+    assert_eq!(root, read(&runtime, &place, "checkpoints/index.json"));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use crate::support::{cpu, dataset, memory, runtime, train};
-use coffer_train::checkpoint::{Checkpoints, Which};
+use crate::support::{cpu, dataset, load, memory, runtime, train};
+use coffer_train::checkpoint::{Selector, State};
 use coffer_train::dataset::picture::{decode_grey, encode_grey, encode_rgb};
 use coffer_train::dataset::{PIXELS, SIDE, synthetic};
 use coffer_train::model::classifier::ClassifierConfig;
@@ -44,12 +44,11 @@ fn serve(epochs: u64, change: impl FnOnce(&mut Run<'_>)) -> Serving {
     let runtime = runtime();
     let place = memory();
     train(&runtime, &dataset(&runtime, &memory()), &place, epochs, change).unwrap();
-    let mut checkpoints = Checkpoints::new(&place);
-    let found = runtime.block_on(checkpoints.choose(Which::Newest)).unwrap();
-    let (config, parts) = (found.checkpoint.state.config, found.checkpoint.parts);
+    let loaded = load(&runtime, &place, Selector::Latest);
+    let (config, parts) = (State::of(&loaded).unwrap().config, loaded.parts);
     let mut learner = config.learner(cpu(1)).unwrap();
     learner.load(&|name| parts.get(name).map(|content| content.to_vec())).unwrap();
-    let model = Model::new(learner, config.model, found.id);
+    let model = Model::new(learner, config.model, loaded.entry.id);
     let local = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = runtime.block_on(Server::bind(local, model)).unwrap();
     let address = server.address().unwrap();
@@ -91,7 +90,7 @@ fn pictures_are_classified_as_png_and_raw() {
     let server = classifier();
     let health = server.ask("GET", "/health", b"");
     assert_eq!((health.status, health.json()["model"].as_str()), (200, Some("classifier")));
-    assert_eq!(health.json()["checkpoint"], "epoch-0008");
+    assert_eq!(health.json()["checkpoint"], "step-00000104");
     let mut right = 0;
     for at in 200..240 {
         let sample = synthetic::draw(0, at);

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{count, dataset, memory, read, runtime, train};
+use crate::support::{count, dataset, load, memory, read, runtime, train};
 use coffer_client::place::Place;
+use coffer_train::checkpoint::Selector;
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
 
@@ -68,8 +69,12 @@ fn python_reads_our_weights() {
     let runtime = runtime();
     let dir = tempfile::tempdir().unwrap();
     let data = dataset(&runtime, &memory());
-    train(&runtime, &data, &Place::directory(dir.path()).unwrap(), 1, |_| ()).unwrap();
-    python(READ_WEIGHTS, &dir.path().join("checkpoints/epoch-0001/model.safetensors"));
+    let place = memory();
+    train(&runtime, &data, &place, 1, |_| ()).unwrap();
+    let file = dir.path().join("model.safetensors");
+    let loaded = load(&runtime, &place, Selector::Latest);
+    std::fs::write(&file, &loaded.parts["model.safetensors"]).unwrap();
+    python(READ_WEIGHTS, &file);
 }
 
 #[test]

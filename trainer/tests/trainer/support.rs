@@ -3,17 +3,22 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use coffer_client::checkpoint::Loaded;
 use coffer_client::place::Place;
+use coffer_train::checkpoint::{Checkpoints, Selector};
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
 use coffer_train::model::vae::VaeConfig;
 use coffer_train::model::{Devices, DevicesChoice};
 use coffer_train::stream::Dataset;
-use coffer_train::train::{Event, ModelConfig, Outcome, Resume, Run, RunError, TrainConfig};
+use coffer_train::train::{
+    Event, ModelConfig, Outcome, Resume, Run, RunError, Saving, TrainConfig,
+};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) const TRAIN: usize = 200;
 
@@ -49,6 +54,18 @@ pub(crate) fn train(
     epochs: u64,
     change: impl FnOnce(&mut Run<'_>),
 ) -> Result<(Outcome, Vec<String>), RunError> {
+    watched(runtime, dataset, place, epochs, change, |_, _| ())
+}
+
+/// As [`train`]; `watch` is told everything that is reported, and may stop the run.
+pub(crate) fn watched(
+    runtime: &Runtime,
+    dataset: &Dataset,
+    place: &Place,
+    epochs: u64,
+    change: impl FnOnce(&mut Run<'_>),
+    mut watch: impl FnMut(&Event<'_>, &CancellationToken),
+) -> Result<(Outcome, Vec<String>), RunError> {
     let config = TrainConfig {
         model: ModelConfig::Vae(VaeConfig { hidden: 16, latent: 3 }),
         seed: 5,
@@ -72,11 +89,14 @@ pub(crate) fn train(
         devices: cpu(1),
         resume: Resume::Auto,
         init: None,
+        saving: Saving::default(),
+        stop: CancellationToken::new(),
         out: None,
     };
     change(&mut run);
     let mut warnings = Vec::new();
     let outcome = run.carry_out(&mut |event| {
+        watch(&event, &run.stop);
         if let Event::Resumed { passed_over, .. } = event {
             warnings.extend_from_slice(passed_over);
         }
@@ -84,13 +104,19 @@ pub(crate) fn train(
     Ok((outcome, warnings))
 }
 
-pub(crate) fn read(runtime: &Runtime, place: &Place, name: &str) -> Vec<u8> {
-    runtime.block_on(place.read(name, u64::MAX)).unwrap().to_vec()
+/// A checkpoint of the run at `place`.
+pub(crate) fn load(runtime: &Runtime, place: &Place, which: Selector) -> Loaded {
+    runtime.block_on(Checkpoints::open(place).choose(which)).unwrap().loaded
 }
 
-pub(crate) fn write(runtime: &Runtime, place: &Place, name: &str, content: Vec<u8>) {
-    let path = Path::from(name);
-    runtime.block_on(place.store().put(&path, PutPayload::from(content))).unwrap();
+/// The names of a run's checkpoints, as steps.
+pub(crate) fn steps(runtime: &Runtime, place: &Place) -> Vec<u64> {
+    let root = runtime.block_on(Checkpoints::open(place).root()).unwrap();
+    root.iter().flat_map(|root| root.checkpoints()).map(|entry| entry.id.0).collect()
+}
+
+pub(crate) fn read(runtime: &Runtime, place: &Place, name: &str) -> Vec<u8> {
+    runtime.block_on(place.read(name, u64::MAX)).unwrap().to_vec()
 }
 
 pub(crate) fn delete(runtime: &Runtime, place: &Place, name: &str) {
@@ -102,5 +128,5 @@ pub(crate) fn damage(runtime: &Runtime, place: &Place, name: &str) {
     let mut content = read(runtime, place, name);
     let middle = content.len() / 2;
     content[middle] ^= 1;
-    write(runtime, place, name, content);
+    runtime.block_on(place.store().put(&Path::from(name), PutPayload::from(content))).unwrap();
 }

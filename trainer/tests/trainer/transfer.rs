@@ -1,12 +1,12 @@
 //! Runs that begin with the weights of another run's checkpoint.
 
-use crate::support::{dataset, memory, read, runtime, train};
+use crate::support::{dataset, load, memory, runtime, train};
 use coffer_client::place::Place;
-use coffer_train::checkpoint::{CheckpointId, Which};
+use coffer_train::checkpoint::Selector;
 use coffer_train::model::vae::VaeConfig;
 use coffer_train::train::{Init, ModelConfig, Run, RunError};
 
-fn from(place: &Place, checkpoint: Which, partial: bool) -> impl Fn(&mut Run<'_>) + use<> {
+fn from(place: &Place, checkpoint: Selector, partial: bool) -> impl Fn(&mut Run<'_>) + use<> {
     let init = Init { run: place.clone(), checkpoint, partial };
     move |run| {
         run.init = Some(init.clone());
@@ -28,8 +28,8 @@ fn a_run_begins_with_the_weights_of_the_checkpoint_that_is_named() {
         .unwrap();
         outcome.history[0].test.total()
     };
-    assert_eq!(loss(Which::Newest), first.history[2].test.total());
-    assert_eq!(loss(Which::Named(CheckpointId(1))), first.history[0].test.total());
+    assert_eq!(loss(Selector::Latest), first.history[2].test.total());
+    assert_eq!(loss(Selector::Epoch(1)), first.history[0].test.total());
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn what_does_not_fit_is_named_and_taken_in_part_only_if_that_is_allowed() {
     train(&runtime, &dataset, &origin, 1, |_| ()).unwrap();
     // The latent space has another size: the first layer and the last one fit, four tensors.
     let wider = |partial| {
-        let init = from(&origin, Which::Newest, partial);
+        let init = from(&origin, Selector::Latest, partial);
         move |run: &mut Run<'_>| {
             init(run);
             run.config.model = ModelConfig::Vae(VaeConfig { hidden: 16, latent: 5 });
@@ -55,7 +55,7 @@ fn what_does_not_fit_is_named_and_taken_in_part_only_if_that_is_allowed() {
 
     // Nothing of an autoencoder is a regression's.
     let other = |run: &mut Run<'_>| {
-        from(&origin, Which::Newest, true)(run);
+        from(&origin, Selector::Latest, true)(run);
         run.config.model = ModelConfig::Linear;
     };
     let error = train(&runtime, &dataset, &memory(), 1, other).unwrap_err();
@@ -67,14 +67,20 @@ fn a_resumed_run_reads_its_own_checkpoint_only() {
     let runtime = runtime();
     let (dataset, origin, place) = (dataset(&runtime, &memory()), memory(), memory());
     train(&runtime, &dataset, &origin, 1, |_| ()).unwrap();
-    let init = from(&origin, Which::Newest, false);
+    let init = from(&origin, Selector::Latest, false);
     train(&runtime, &dataset, &place, 1, &init).unwrap();
-    let gone = from(&memory(), Which::Newest, false);
+    let gone = from(&memory(), Selector::Latest, false);
     train(&runtime, &dataset, &place, 2, &gone).unwrap();
     let whole = memory();
     train(&runtime, &dataset, &whole, 2, &init).unwrap();
-    let weights = "checkpoints/epoch-0002/model.safetensors";
-    assert!(read(&runtime, &place, weights) == read(&runtime, &whole, weights));
+    let [cut, whole] = [&place, &whole].map(|place| load(&runtime, place, Selector::Latest));
+    assert!(cut.parts["model.safetensors"] == whole.parts["model.safetensors"]);
+    let source = load(&runtime, &origin, Selector::Latest).entry;
+    for one in [&cut, &whole] {
+        let from = one.manifest.lineage.init_from.as_ref().unwrap();
+        assert_eq!(from.address, format!("memory://test@{}", source.id));
+        assert_eq!(from.manifest, source.manifest, "also after it was resumed");
+    }
     let random = train(&runtime, &dataset, &place, 3, |_| ()).unwrap_err();
     assert!(random.to_string().contains("initial weights: memory://test, not random"), "{random}");
 }

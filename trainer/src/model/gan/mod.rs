@@ -221,6 +221,7 @@ mod tests {
         let mut gan = Gan::new(devices, rate, GanConfig { channels: 2, latent: 2 }, 1).unwrap();
         let batch = Batch {
             start: Cursor::default(),
+            end: Cursor::default(),
             pixels: vec![128; 3 * PIXELS],
             labels: vec![0; 3],
             last: true,
