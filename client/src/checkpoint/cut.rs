@@ -123,3 +123,69 @@ impl Cut {
         self.parts.values().flat_map(|(_, pieces)| pieces)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Program, RunId};
+    use proptest::prelude::*;
+
+    fn snapshot(parts: BTreeMap<String, Bytes>) -> Snapshot {
+        let program = Program { name: "test".to_owned(), version: "1".to_owned() };
+        Snapshot {
+            id: CheckpointId(1),
+            created: Timestamp::now(),
+            position: Position::default(),
+            best: false,
+            parts,
+            lineage: Lineage {
+                run: RunId(1),
+                parent: None,
+                init_from: None,
+                dataset: None,
+                config: serde_json::Value::Null,
+                revision: None,
+                program,
+            },
+            metrics: Metrics::default(),
+            energy: None,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// What is missing and what is held make up each part, whatever is held.
+        #[test]
+        fn the_chunks_make_up_the_parts(
+            sizes in prop::collection::vec((0usize..3, -1..2_isize, 0..3_u8), 0..3), held: u8,
+        ) {
+            let chunk = usize::try_from(CHUNK).unwrap();
+            let content = |(chunks, more, byte): (usize, isize, u8)| {
+                Bytes::from(vec![byte; (chunks * chunk).saturating_add_signed(more)])
+            };
+            let parts: BTreeMap<String, Bytes> = (0..).zip(sizes)
+                .map(|(at, size): (usize, _)| (at.to_string(), content(size))).collect();
+            let cut = Cut::of(snapshot(parts.clone()));
+            let all: HashMap<Digest, Bytes> = cut.missing(&Holders::new()).into_iter().collect();
+            let held: Holders = all.keys().copied().zip([1, 2, 4, 8, 16])
+                .filter(|(_, bit)| held & bit != 0).map(|(blake3, _)| (blake3, SaveId(7))).collect();
+            let written: HashMap<Digest, Bytes> = cut.missing(&held).into_iter().collect();
+            prop_assert_eq!(written.len() + held.len(), all.len());
+            let manifest = cut.manifest(SaveId(8), &held, None);
+            prop_assert_eq!(manifest.bytes(), cut.bytes());
+            for (name, part) in &manifest.parts {
+                let mut whole = Vec::new();
+                for (chunk, size) in part.sized_chunks().unwrap() {
+                    prop_assert_eq!(chunk.save, if held.contains_key(&chunk.blake3) { SaveId(7) } else { SaveId(8) });
+                    prop_assert!(written.contains_key(&chunk.blake3) != held.contains_key(&chunk.blake3));
+                    let content = &all[&chunk.blake3];
+                    prop_assert_eq!((Digest::of(content), content.len() as u64), (chunk.blake3, size));
+                    whole.extend_from_slice(content);
+                }
+                prop_assert!(whole == parts[name]);
+                prop_assert_eq!((part.blake3, part.bytes), (Digest::of(&whole), whole.len() as u64));
+            }
+        }
+    }
+}

@@ -81,3 +81,82 @@ pub(super) fn garbage(
     garbage.orphans.sort_by_key(|object| !object.is_manifest());
     garbage
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+    use crate::checkpoint::{CheckpointId, Entry, Metrics, Position};
+    use proptest::prelude::*;
+
+    fn blake3(number: u8) -> Digest {
+        Digest::of(&[number])
+    }
+
+    fn listing(saves: &[u64]) -> Root {
+        let entry = |save: u64| Entry {
+            id: CheckpointId(save),
+            save: SaveId(save),
+            manifest: blake3(0),
+            position: Position::default(),
+            created: OffsetDateTime::UNIX_EPOCH.into(),
+            bytes: 0,
+            metrics: Metrics::default(),
+            pinned: false,
+        };
+        let root = saves.iter().fold(None, |root: Option<Root>, save| {
+            Some(Root::with(root.as_ref(), entry(*save), false))
+        });
+        root.unwrap()
+    }
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(second).unwrap()
+    }
+
+    proptest! {
+        /// Attempts 1 and 2 are listed, 3 was until now, 4 and 5 never were.
+        #[test]
+        fn what_is_needed_or_listed_or_young_stays_and_all_else_goes(
+            objects in prop::collection::btree_map((1..6_u64, 0..5_u8), 0..100_i64, 0..25),
+            needed in prop::collection::hash_set((1..6_u64, 1..5_u8), 0..9),
+            released in prop::collection::hash_set((1..6_u64, 1..5_u8), 0..9),
+            since in 0..100_i64,
+        ) {
+            let name = |number: u8| match number {
+                0 => MANIFEST.to_owned(),
+                number => blake3(number).to_string(),
+            };
+            let stored = |((save, file), second): (&(u64, u8), &i64)| {
+                let path = format!("{SAVES}/{}/{}", SaveId(*save), name(*file));
+                Stored::parse(&path, 1, at(*second)).unwrap()
+            };
+            let all: Vec<Stored> = objects.iter().map(stored).collect();
+            let chunk = |(save, number): &(u64, u8)| Chunk { blake3: blake3(*number), save: SaveId(*save) };
+            let chunks = |set: &HashSet<(u64, u8)>| set.iter().map(chunk).collect::<HashSet<_>>();
+            let found = garbage(
+                all, &listing(&[1, 2]), &chunks(&needed), &HashSet::from([SaveId(3)]),
+                &chunks(&released), at(since),
+            );
+            let is_in = |list: &[Stored], key: &(u64, u8)| {
+                list.iter().any(|object| object.save.0 == key.0 && object.file == name(key.1))
+            };
+            for key in objects.keys() {
+                let young = objects.iter().any(|(other, second)| other.0 == key.0 && *second >= since);
+                let stays = key.0 < 3 || needed.contains(key);
+                let goes_now = !stays && (key.0 == 3 || released.contains(key));
+                prop_assert_eq!(is_in(&found.released, key), goes_now);
+                prop_assert_eq!(is_in(&found.orphans, key), !stays && !goes_now && !young);
+            }
+            for list in [&found.released, &found.orphans] {
+                prop_assert!(list.is_sorted_by_key(|object| !object.is_manifest()));
+            }
+        }
+
+        #[test]
+        fn names_never_panic(name: String, tail in "[a-f0-9/.]{0,40}") {
+            Stored::parse(&name, 0, at(0));
+            Stored::parse(&format!("{SAVES}/{tail}"), 0, at(0));
+        }
+    }
+}

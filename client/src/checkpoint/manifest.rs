@@ -203,3 +203,33 @@ impl<S: Into<String>> FromIterator<(S, f64)> for Metrics {
         Self(finite.map(|(name, value)| (name.into(), value)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn chunks_make_up_the_whole_or_are_refused(bytes in 0..5 * CHUNK, count in 0usize..7) {
+            let chunk = Chunk { blake3: Digest::of(b""), save: SaveId(1) };
+            let part = Part { bytes, blake3: Digest::of(b""), chunks: vec![chunk; count] };
+            match part.sized_chunks() {
+                Some(sized) => {
+                    let sizes: Vec<u64> = sized.map(|(_, size)| size).collect();
+                    prop_assert_eq!(sizes.iter().sum::<u64>(), bytes);
+                    prop_assert!(sizes.iter().rev().skip(1).all(|size| *size == CHUNK));
+                    prop_assert!(sizes.last().is_none_or(|size| (1..=CHUNK).contains(size)));
+                }
+                None => prop_assert_ne!(u64::try_from(count).unwrap(), bytes.div_ceil(CHUNK)),
+            }
+        }
+
+        #[test]
+        fn arbitrary_manifests_never_panic(json: String, bytes: u64) {
+            prop_assert!(serde_json::from_str::<Manifest>(&json).is_err());
+            let part = Part { bytes, blake3: Digest::of(b""), chunks: Vec::new() };
+            prop_assert_eq!(part.sized_chunks().is_some(), bytes == 0);
+        }
+    }
+}

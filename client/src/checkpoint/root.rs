@@ -187,3 +187,106 @@ impl Root {
         Self { sweeps, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(step: u64, save: u64) -> Entry {
+        Entry {
+            id: CheckpointId(step),
+            save: SaveId(save),
+            manifest: Digest::of(&save.to_le_bytes()),
+            position: Position { epoch: step, sample: 0 },
+            created: time::OffsetDateTime::UNIX_EPOCH.into(),
+            bytes: step,
+            metrics: Metrics::from_iter([("loss", 0.5), ("nan", f64::NAN)]),
+            pinned: false,
+        }
+    }
+
+    /// A change to a root.
+    #[derive(Debug, Clone)]
+    enum Change {
+        Add { step: u64, best: bool },
+        Pin { step: u64, pinned: bool },
+        Remove(BTreeSet<u64>),
+        Sweep,
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let step = || 0..12_u64;
+        prop_oneof![
+            (step(), any::<bool>()).prop_map(|(step, best)| Change::Add { step, best }),
+            (step(), any::<bool>()).prop_map(|(step, pinned)| Change::Pin { step, pinned }),
+            prop::collection::btree_set(step(), 0..6).prop_map(Change::Remove),
+            Just(Change::Sweep),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_leaves_a_root_that_can_be_read_and_keeps_what_is_protected(
+            changes in prop::collection::vec(change(), 1..40),
+        ) {
+            let mut root: Option<Root> = None;
+            for (save, change) in (0..).zip(changes) {
+                let before = root.clone();
+                let protected = |root: &Root| -> Vec<CheckpointId> {
+                    let all = root.checkpoints().iter();
+                    all.filter(|entry| root.is_protected(entry)).map(|entry| entry.id).collect()
+                };
+                match (change, before) {
+                    (Change::Add { step, best }, before) => {
+                        let next = Root::with(before.as_ref(), entry(step, save), best);
+                        prop_assert_eq!(next.latest().save, SaveId(save));
+                        prop_assert_eq!(next.checkpoints().last(), Some(next.latest()));
+                        prop_assert!(!best || next.best() == Some(next.latest()));
+                        let pinned = |root: &Root| {
+                            let all = root.checkpoints().iter().filter(|entry| entry.pinned);
+                            all.map(|entry| entry.id).collect::<BTreeSet<_>>()
+                        };
+                        prop_assert_eq!(before.as_ref().map(pinned).unwrap_or_default(), pinned(&next));
+                        root = Some(next);
+                    }
+                    (_, None) => (),
+                    (Change::Pin { step, pinned }, Some(before)) => {
+                        let id = CheckpointId(step);
+                        match before.with_pin(id, pinned) {
+                            Ok(next) => {
+                                prop_assert_eq!(next.get(id).unwrap().pinned, pinned);
+                                root = Some(next);
+                            }
+                            Err(Unlisted) => prop_assert_eq!(before.get(id), None),
+                        }
+                    }
+                    (Change::Remove(steps), Some(before)) => {
+                        let ids = steps.into_iter().map(CheckpointId).collect();
+                        let (next, gone) = before.without(&ids);
+                        prop_assert_eq!(protected(&next), protected(&before));
+                        prop_assert!(gone.iter().all(|entry| ids.contains(&entry.id)));
+                        let count = next.checkpoints().len() + gone.len();
+                        prop_assert_eq!(count, before.checkpoints().len());
+                        root = Some(next);
+                    }
+                    (Change::Sweep, Some(before)) => {
+                        let next = before.clone().swept();
+                        prop_assert_ne!(next.sweeps(), before.sweeps());
+                        root = Some(next);
+                    }
+                }
+                if let Some(root) = &root {
+                    let json = serde_json::to_string(root).unwrap();
+                    prop_assert_eq!(&serde_json::from_str::<Root>(&json).unwrap(), root);
+                    prop_assert!(serde_json::from_str::<Root>(&json[..json.len() - 1]).is_err());
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_roots_never_panic(json: String) {
+            prop_assert!(serde_json::from_str::<Root>(&json).is_err());
+        }
+    }
+}

@@ -162,8 +162,9 @@ async fn save(
     let cut = cut.map_err(|_| CheckpointError::Stopped)?;
     let progress = |bytes| {
         status.send_modify(|status| {
-            if let Activity::Writing { written, .. } = &mut status.activity {
-                *written = written.saturating_add(bytes);
+            if let Activity::Writing { written, bytes: all, .. } = &mut status.activity {
+                // More, if an attempt had to begin anew.
+                *written = written.saturating_add(bytes).min(*all);
             }
         });
     };

@@ -70,7 +70,7 @@ async fn pruner(place: Place, every: u64) {
     let checkpoints = Checkpoints::open(&place);
     for _ in 0..3 {
         let choice = |root: &Root| {
-            let goes = |id: &CheckpointId| id.0 % every == 0;
+            let goes = |id: &CheckpointId| id.0.is_multiple_of(every);
             root.checkpoints().iter().map(|entry| entry.id).filter(goes).collect()
         };
         match checkpoints.prune(&choice, Duration::ZERO).await {

@@ -1,5 +1,10 @@
 //! Checkpoints over stores in memory and on disk: whole or not there, stored once, never raced.
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 mod damage;
 #[path = "../support/hooked.rs"]

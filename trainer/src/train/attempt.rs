@@ -8,8 +8,8 @@ use coffer_client::checkpoint::{
     DatasetVersion, Found, Lineage, Origin, Program, RunId, Snapshot, Writer,
 };
 
-use super::epoch::{Meter, draws};
 use super::config::TrainConfig;
+use super::epoch::{Meter, draws};
 use super::error::RunError;
 use super::patience::best;
 use super::record::{EpochRecord, Losses, Timing};

@@ -123,22 +123,16 @@ fn checkpoints_are_taken_every_so_many_steps_and_old_ones_deleted() {
     assert!(outcome.history.iter().all(|record| record.timing.stall_seconds > 0.0));
 }
 
-/// Once as many bytes were written as the first checkpoint needs, the store refuses, or hangs.
-fn breaking(hang: bool) -> (Place, Place, Arc<AtomicBool>) {
+/// A store that takes no more of checkpoints once it is broken, and the same without a fault.
+fn breaking() -> (Place, Place, Arc<AtomicBool>) {
     let (inner, broken) = (Arc::new(InMemory::new()), Arc::new(AtomicBool::new(false)));
     let flag = Arc::clone(&broken);
     let hook: Hook = Arc::new(move |request, name, _| {
         let breaks = flag.load(Ordering::SeqCst)
             && request == Request::Put
             && name.starts_with("checkpoints/");
-        async move {
-            match (breaks, hang) {
-                (false, _) => Ok(Fate::Answered),
-                (true, false) => Err(Error::Generic { store: "test", source: "disk full".into() }),
-                (true, true) => std::future::pending().await,
-            }
-        }
-        .boxed()
+        let full = Error::Generic { store: "test", source: "disk full".into() };
+        async move { if breaks { Err(full) } else { Ok(Fate::Answered) } }.boxed()
     });
     let plain = Place::new(Arc::clone(&inner) as _, "memory://test");
     (Place::new(Arc::new(Hooked::new(inner, hook)), "memory://test"), plain, broken)
@@ -148,7 +142,7 @@ fn breaking(hang: bool) -> (Place, Place, Arc<AtomicBool>) {
 fn a_store_that_fails_in_the_background_ends_the_run_and_loses_nothing() {
     let runtime = runtime();
     let dataset = dataset(&runtime, &memory());
-    let (place, plain, broken) = breaking(false);
+    let (place, plain, broken) = breaking();
     let status = watch::Sender::default();
     let change = |run: &mut Run<'_>| {
         every(3)(run);
