@@ -221,11 +221,11 @@ fn settle(inner: &Arc<InMemory>, needed: BTreeSet<String>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn however_they_interleave_nothing_that_is_listed_is_torn(
-        script in prop::collection::vec(turn(), 0..600),
+        script in prop::collection::vec(turn(), 0..400),
     ) {
         play(script);
     }
