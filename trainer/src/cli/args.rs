@@ -5,6 +5,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use coffer_client::checkpoint::retention::Every;
 use coffer_client::place::Address;
 use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::model::{DeviceChoice, DevicesChoice};
@@ -161,6 +162,13 @@ pub(crate) struct RunArgs {
     /// Write a checkpoint each time that so many steps were taken, too, not only after each epoch
     #[arg(long, value_name = "STEPS")]
     pub(crate) checkpoint_every: Option<NonZeroU64>,
+    /// Keep so many of the newest checkpoints, and delete others after each save. The latest, the
+    /// best and pinned ones always stay [default: all]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) keep_last: Option<NonZeroUsize>,
+    /// Keep one for every so many epochs or steps, too: 10epochs, 1000steps
+    #[arg(long, value_name = "DISTANCE")]
+    pub(crate) keep_every: Option<Every>,
     /// Begin with the weights of a checkpoint: s3://BUCKET/RUN, or s3://BUCKET/RUN@CHECKPOINT with
     /// latest, best, step-N or epoch-N
     #[arg(long, value_name = "PLACE[@CHECKPOINT]")]

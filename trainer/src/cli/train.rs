@@ -1,6 +1,10 @@
 //! `coffer-train vae`, `classifier`, `gan`, `linear`: runs of the models.
 
+use std::sync::Arc;
+
 use anyhow::Context;
+use coffer_client::checkpoint::retention::Retention;
+use coffer_client::checkpoint::{Retain, Root};
 use coffer_client::place::{Address, Place};
 use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::dataset::Split;
@@ -110,7 +114,12 @@ fn run(
             _ => Resume::Auto,
         },
         init: args.init_from.as_ref().map(|from| init(session, from, args.partial)).transpose()?,
-        saving: Saving { every: args.checkpoint_every, revision: revision(), ..Saving::default() },
+        saving: Saving {
+            every: args.checkpoint_every,
+            retain: retain(args),
+            revision: revision(),
+            ..Saving::default()
+        },
         stop: signals.stop.clone(),
         out: args.out.clone(),
     };
@@ -126,6 +135,13 @@ fn run(
 fn init(session: &Session, from: &CheckpointAddress, partial: bool) -> anyhow::Result<Init> {
     let run = session.runtime.block_on(session.opener.open(&from.run))?;
     Ok(Init { run, checkpoint: from.checkpoint, partial })
+}
+
+/// What is deleted after each save, if anything is.
+fn retain(args: &RunArgs) -> Option<Retain> {
+    let retention = Retention { last: args.keep_last, every: args.keep_every };
+    (retention != Retention::default())
+        .then(|| Arc::new(move |root: &Root| retention.removes(root)) as Retain)
 }
 
 /// Opens the dataset, and packs it first if it isn't there and that is wanted.

@@ -19,6 +19,7 @@ fn command(data: &str, run: &str, epochs: u64) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coffer-train"));
     command.args(["vae", "--hidden", "16", "--latent", "3", "--batch", "16", "--window", "70"]);
     command.args(["--seed", "5", "--validation", "0.1", "--checkpoint-every", "2"]);
+    command.args(["--keep-last", "3"]);
     command.args(["--data", data, "--run", run, "--epochs", &epochs.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
