@@ -29,9 +29,17 @@ impl Scale {
         }
     }
 
+    /// The value at a place.
+    pub fn value(self, place: f64) -> f64 {
+        match self {
+            Self::Linear => place,
+            Self::Log => 10f64.powf(place),
+        }
+    }
+
     /// The least and the largest place of an axis for `values`, with `room` (a share of the whole)
     /// on both sides.
-    pub(crate) fn range(self, values: impl Iterator<Item = f64>, room: f64) -> (f64, f64) {
+    pub fn range(self, values: impl Iterator<Item = f64>, room: f64) -> (f64, f64) {
         let (low, high) = ends(values.map(|value| self.place(value)));
         let (low, high) =
             if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
@@ -74,7 +82,11 @@ mod tests {
             let (low, high) = scale.range(values.iter().copied(), 0.05);
             prop_assert!(low < high);
             for value in values {
-                prop_assert!((low..=high).contains(&scale.place(value)));
+                let place = scale.place(value);
+                prop_assert!((low..=high).contains(&place));
+                if !log || value > 1e-9 {
+                    prop_assert!((scale.value(place) - value).abs() <= 1e-9 * value.abs());
+                }
             }
         }
     }

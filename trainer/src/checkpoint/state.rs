@@ -4,6 +4,7 @@ use bytes::Bytes;
 use coffer_client::checkpoint::{CheckpointError, CheckpointId, Loaded, Metrics, Position};
 use serde::{Deserialize, Serialize};
 
+use crate::energy::Energy;
 use crate::stream::Cursor;
 use crate::train::{EpochRecord, Timing, TrainConfig};
 
@@ -102,6 +103,13 @@ impl State {
             return terms.iter().zip(sums).map(term).chain([total]).collect();
         }
         self.history.last().map(EpochRecord::metrics).unwrap_or_default()
+    }
+
+    /// Energy that the run's training has taken, where all of it was measured.
+    pub fn energy(&self) -> Energy {
+        let partial = (!self.partial.is_empty()).then_some(&self.partial.timing);
+        let epochs = self.history.iter().map(|record| &record.timing);
+        Energy::sum(epochs.chain(partial).map(|timing| timing.energy))
     }
 
     /// The checkpoint at the end of `epoch`, counted from 1, if it is in the history.

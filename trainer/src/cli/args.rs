@@ -185,6 +185,19 @@ pub(crate) struct RunArgs {
     /// Copy the pictures to this directory, too
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) watching: WatchArgs,
+}
+
+/// How a run is watched.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Show the run on the whole terminal: loss curve, speed, checkpoints, energy; q ends the run
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) live: bool,
+    /// Answer at /metrics while training, for Prometheus; port 0 takes one that is free
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,8 @@ mod chosen;
 mod defaults;
 mod exit;
 mod grid;
+mod live;
+mod observe;
 mod pack;
 mod progress;
 mod revision;

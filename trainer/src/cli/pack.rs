@@ -42,7 +42,7 @@ pub(super) fn pack_into(
 ) -> anyhow::Result<Index> {
     let source = choose(session, args);
     let what = format!("packing {}", source.name());
-    let mut progress = session.output.progress(&what, 0);
+    let mut progress = session.output.progress(&what, 0, true);
     let done = pack(&source, place, args.shard_samples, |split: Split, samples| {
         progress.at(samples, format!("{split} samples"));
     });

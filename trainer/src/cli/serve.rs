@@ -17,9 +17,7 @@ struct Serving {
 
 pub(super) fn run(session: &Session, args: &Serve) -> anyhow::Result<()> {
     let Chosen { id, model, learner } = chosen(session, &args.checkpoint)?;
-    if !args.listen.ip().is_loopback() {
-        session.output.warn("other machines can use this server, which has no access control");
-    }
+    session.output.warn_of_strangers(args.listen);
     session.runtime.block_on(async {
         let server = Server::bind(args.listen, Model::new(learner, model, id)).await;
         let server = server.with_context(|| format!("can't listen on {}", args.listen))?;

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Context;
 use coffer_train::checkpoint::CheckpointId;
-use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use super::{Session, live};
 
 /// A signal that asks the program to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +48,17 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Watches for signals, as long as `runtime` is there.
-    pub(super) fn watch(runtime: &Runtime) -> anyhow::Result<Self> {
-        let _entered = runtime.enter();
+    /// Watches for signals, as long as `session` is there.
+    pub(super) fn watch(session: &Session) -> anyhow::Result<Self> {
+        let _entered = session.runtime.enter();
         let hear = |kind| signal(kind).context("can't listen for signals");
         let mut interrupt = hear(SignalKind::interrupt())?;
         let mut terminate = hear(SignalKind::terminate())?;
         let stop = CancellationToken::new();
         let code = Arc::new(AtomicU8::new(Signal::Interrupt.code()));
         let (stopping, heard) = (stop.clone(), Arc::clone(&code));
-        runtime.spawn(async move {
+        let output = session.output.clone();
+        session.runtime.spawn(async move {
             let mut next = async || {
                 tokio::select! {
                     _ = interrupt.recv() => Signal::Interrupt,
@@ -65,10 +67,10 @@ impl Signals {
             };
             heard.store(next().await.code(), Ordering::Relaxed);
             stopping.cancel();
-            eprintln!(
-                "coffer-train: ending after this step, with a checkpoint; once more: at once"
-            );
-            std::process::exit(next().await.code().into());
+            output.note("ending after this step, with a checkpoint; once more: at once");
+            let code = next().await.code();
+            live::give_back();
+            std::process::exit(code.into());
         });
         Ok(Self { stop, code })
     }

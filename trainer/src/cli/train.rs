@@ -8,33 +8,22 @@ use coffer_client::checkpoint::{Retain, Root};
 use coffer_client::place::{Address, Place};
 use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::dataset::Split;
-use coffer_train::metrics::Scores;
+use coffer_train::energy::{Energy, EnergyMeter};
 use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::model::gan::GanConfig;
 use coffer_train::model::vae::VaeConfig;
-use coffer_train::report::score_table;
 use coffer_train::stream::{Dataset, StreamError};
-use coffer_train::train::{
-    Ending, EpochRecord, Event, Init, ModelConfig, Outcome, Patience, Resume, Run, Saving,
-    TrainConfig,
-};
+use coffer_train::telemetry::About;
+use coffer_train::train::{Ending, Init, ModelConfig, Patience, Resume, Run, Saving, TrainConfig};
 use serde::Serialize;
 
 use super::Session;
 use super::args::{Classifier, Gan, Linear, RunArgs, Vae};
 use super::defaults::{self, Defaults};
+use super::observe::{Watched, carry_out};
 use super::pack::{create, pack_into};
 use super::revision::revision;
 use super::signals::{Signals, Stopped};
-
-/// An epoch as it is reported: what is remembered of it, and what follows from that.
-#[derive(Serialize)]
-struct Reported<'a> {
-    #[serde(flatten)]
-    record: &'a EpochRecord,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scores: Option<Scores>,
-}
 
 #[derive(Serialize)]
 struct Finished<'a> {
@@ -46,6 +35,12 @@ struct Finished<'a> {
     test_loss: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     test_accuracy: Option<f64>,
+    /// Of the training of all epochs, former attempts included.
+    #[serde(skip_serializing_if = "Energy::is_empty")]
+    training_energy: Energy,
+    /// Of all that this process did.
+    #[serde(skip_serializing_if = "Energy::is_empty")]
+    energy: Energy,
     pictures: &'a [String],
 }
 
@@ -97,14 +92,24 @@ fn run(
         replicas: devices.replicas(),
         init_from: args.init_from.as_ref().map(ToString::to_string),
     };
-    let samples = config.learned().samples(dataset.shards(Split::Train));
-    let signals = Signals::watch(&session.runtime)?;
+    let meter = Arc::new(EnergyMeter::open(&devices.gpus()));
+    let epochs = args.epochs.unwrap_or(defaults.epochs);
+    let about = About {
+        model: model.name(),
+        unit: model.unit(),
+        run: place.to_string(),
+        dataset: config.dataset.to_string(),
+        devices: args.devices.to_string(),
+        epochs,
+        samples: config.learned().samples(dataset.shards(Split::Train)),
+    };
+    let signals = Signals::watch(session)?;
     let run = Run {
         runtime: &session.runtime,
         place: create(session, &place)?,
         dataset,
         config,
-        epochs: args.epochs.unwrap_or(defaults.epochs),
+        epochs,
         patience: args.patience.map(|epochs| Patience { epochs, improvement: args.improvement }),
         prefetch: args.prefetch,
         devices,
@@ -122,13 +127,14 @@ fn run(
         },
         stop: signals.stop.clone(),
         out: args.out.clone(),
+        energy: Some(Arc::clone(&meter)),
     };
-    let outcome = carry_out(session, &run, samples)?;
-    if outcome.ending == Ending::Stopped {
-        let checkpoint = outcome.checkpoint;
+    let watched = carry_out(session, &run, &args.watching, about, &meter)?;
+    if watched.outcome.ending == Ending::Stopped {
+        let checkpoint = watched.outcome.checkpoint;
         return Err(Stopped { signal: signals.first(), checkpoint }.into());
     }
-    finish(session, &run.place, model, &outcome);
+    finish(session, &run.place, model, &watched);
     Ok(())
 }
 
@@ -159,67 +165,8 @@ fn dataset(session: &Session, args: &RunArgs, address: &Address) -> anyhow::Resu
     Ok(opened?)
 }
 
-fn carry_out(session: &Session, run: &Run<'_>, samples: usize) -> anyhow::Result<Outcome> {
-    let output = &session.output;
-    let mut bar = None;
-    let outcome = run.carry_out(&mut |event| match event {
-        Event::Resumed { from, passed_over } => {
-            passed_over.iter().for_each(|problem| output.warn(problem));
-            output.note(&format!("going on from {}", from.id));
-        }
-        Event::Replicas { before, now } => output.note(&format!(
-            "the run had {before} replicas and goes on with {now}: \
-             its numbers will differ in the last digits"
-        )),
-        Event::Initialised { from, adopted, passed_over } => {
-            passed_over.iter().for_each(|problem| output.warn(problem));
-            output.note(&format!("beginning with {} weights of {from}", adopted.taken.len()));
-            adopted.left.iter().for_each(|left| output.note(&format!("not taken: {left}")));
-        }
-        Event::Progress { epoch, samples: done, loss } => {
-            let bar =
-                bar.get_or_insert_with(|| output.progress(&format!("epoch {epoch}"), samples));
-            bar.at(done, format!("loss {loss:.4}"));
-        }
-        Event::Saving { .. } => (),
-        Event::Saved(written) => {
-            if let Some(error) = &written.unpruned {
-                output.warn(&format!("older checkpoints can't be deleted: {error}"));
-            }
-        }
-        Event::Epoch(record) => {
-            bar = None;
-            let scores = record.confusion.map(|confusion| confusion.scores());
-            output.result(&text(record), &Reported { record, scores });
-        }
-        Event::Converged => output.note("converged: the validation loss no longer falls"),
-    });
-    Ok(outcome?)
-}
-
-fn text(record: &EpochRecord) -> String {
-    let timing = record.timing;
-    let validation = record.validation.as_ref();
-    let validation = validation.map_or(String::new(), |losses| format!("  validation {losses}"));
-    let mut text = format!(
-        "epoch {:>3}  train {}{validation}  test {}  {:.1} s, {:.0} steps/s, \
-         {:.1} % waiting for data, {:.1} s for checkpoints",
-        record.epoch,
-        record.train,
-        record.test,
-        timing.train_seconds + timing.test_seconds,
-        record.steps as f64 / timing.train_seconds.max(f64::MIN_POSITIVE),
-        100.0 * timing.wait_seconds / timing.train_seconds.max(f64::MIN_POSITIVE),
-        timing.stall_seconds,
-    );
-    if let Some(confusion) = &record.confusion {
-        text.push('\n');
-        text.push_str(&score_table(confusion));
-    }
-    text
-}
-
-fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcome) {
+fn finish(session: &Session, place: &Place, model: ModelConfig, watched: &Watched) {
+    let Watched { outcome, energy } = watched;
     let last = outcome.history.last();
     let test_loss = last.map(|record| record.test.total());
     let confusion = last.and_then(|record| record.confusion);
@@ -229,6 +176,8 @@ fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcom
         best: outcome.best.map(|id| id.to_string()),
         test_loss,
         test_accuracy: confusion.map(|confusion| confusion.scores().accuracy),
+        training_energy: outcome.training_energy(),
+        energy: *energy,
         pictures: &outcome.pictures,
     };
     let loss = last
@@ -237,8 +186,9 @@ fn finish(session: &Session, place: &Place, model: ModelConfig, outcome: &Outcom
         finished.test_accuracy.map_or(String::new(), |share| format!(", accuracy {share:.4}"));
     let best = finished.best.as_ref();
     let best = best.map_or(String::new(), |id| format!("\nleast validation loss: {id}"));
+    let energy = if energy.is_empty() { String::new() } else { format!("\nenergy: {energy}") };
     let text = format!(
-        "{} at {}: test loss {loss}{accuracy}{best}\npictures: {}",
+        "{} at {}: test loss {loss}{accuracy}{best}{energy}\npictures: {}",
         finished.checkpoint.as_deref().unwrap_or("no checkpoint"),
         place.address(),
         outcome.pictures.join(" ")

@@ -202,6 +202,16 @@ pub struct Devices {
 }
 
 impl Devices {
+    /// The numbers of the NVIDIA GPUs among them.
+    pub fn gpus(&self) -> Vec<usize> {
+        let all = std::iter::once(&self.first).chain(&self.others);
+        let number = |opened: &Opened| match opened.choice {
+            DeviceChoice::Cpu => None,
+            DeviceChoice::Cuda(number) => Some(number),
+        };
+        all.filter_map(number).collect()
+    }
+
     /// How many replicas they hold.
     pub fn replicas(&self) -> NonZeroUsize {
         NonZeroUsize::MIN.saturating_add(self.others.len())

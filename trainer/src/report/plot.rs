@@ -1,188 +1,114 @@
-//! Loss curves.
+//! Curves over the epochs of a run.
 
-use super::canvas::{Canvas, Color, TextSize};
+use coffer_plot::{Across, Curve, Panel, Scale, draw};
+
 use crate::dataset::picture::PictureError;
-use crate::train::decimals;
+use crate::train::{EpochRecord, Losses, decimals};
 
-const WIDTH: usize = 960;
-const HEIGHT: usize = 600;
-/// Space around the axes: left, right, top, bottom.
-const MARGINS: (f32, f32, f32, f32) = (90.0, 30.0, 60.0, 70.0);
-const INK: Color = [40, 40, 40];
-const GRID: Color = [225, 225, 225];
-/// Colours of the curves, told apart by people with any common kind of colour vision.
-const CURVES: [Color; 4] = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167]];
+/// The horizontal axis of all plots.
+const EPOCHS: Across<'_> = Across { label: "epoch", scale: Scale::Linear };
 
-/// One curve: its name and its values at epochs 1, 2, ...
-#[derive(Debug, Clone, PartialEq)]
-pub struct Curve<'a> {
-    /// Name in the legend.
-    pub name: &'a str,
-    /// One value per epoch.
-    pub values: Vec<f64>,
-}
-
-/// Plots `curves` over the epoch, with `unit` at the vertical axis, as PNG.
+/// The loss in training, validation and test after each epoch, as PNG. It follows from the numbers of
+/// the run alone.
 ///
 /// # Errors
 /// If it can't be encoded.
-pub fn loss_plot(title: &str, unit: &str, curves: &[Curve<'_>]) -> Result<Vec<u8>, PictureError> {
-    let mut canvas = Canvas::new(WIDTH, HEIGHT);
-    let axes = Axes::around(curves);
-    axes.draw(&mut canvas, title, unit);
-    for (curve, color) in curves.iter().zip(CURVES.iter().cycle()) {
-        let points: Vec<_> = curve
-            .values
-            .iter()
-            .enumerate()
-            .map(|(at, value)| axes.place(at as f64 + 1.0, *value))
-            .collect();
-        for ends in points.windows(2) {
-            if let [from, to] = ends {
-                canvas.line(*from, *to, 2.5, *color);
-            }
-        }
-        points.iter().for_each(|point| canvas.dot(*point, 7.0, *color));
-    }
-    legend(&mut canvas, curves);
-    canvas.png()
+pub fn loss_plot(history: &[EpochRecord], unit: &str) -> Result<Vec<u8>, PictureError> {
+    let of = |name, losses: fn(&EpochRecord) -> Option<&Losses>| {
+        curve(name, history, |record| losses(record).map(Losses::total))
+    };
+    let curves = vec![
+        of("train", |record| Some(&record.train)),
+        of("validation", |record| record.validation.as_ref()),
+        of("test", |record| Some(&record.test)),
+    ];
+    let title = "Loss per image";
+    Ok(draw(vec![Panel { title, unit, across: EPOCHS, from_zero: false, curves }])?)
 }
 
-/// Ranges and steps of both axes.
-struct Axes {
-    epochs: (f64, f64, f64),
-    values: (f64, f64, f64),
+/// What each epoch's training took, as PNG: its speed, the share of time that it waited for data, and
+/// its energy where it was measured.
+///
+/// # Errors
+/// If it can't be encoded.
+pub fn cost_plot(history: &[EpochRecord]) -> Result<Vec<u8>, PictureError> {
+    Ok(draw(costs(history))?)
 }
 
-impl Axes {
-    fn around(curves: &[Curve<'_>]) -> Self {
-        let all = || curves.iter().flat_map(|curve| &curve.values).copied();
-        let low = all().fold(f64::INFINITY, f64::min);
-        let high = all().fold(f64::NEG_INFINITY, f64::max);
-        let (low, high) =
-            if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
-        let room = if high > low { (high - low) * 0.05 } else { 0.5 };
-        let longest = curves.iter().map(|curve| curve.values.len()).max().unwrap_or(0);
-        let last = (longest as f64).max(2.0);
-        Self {
-            epochs: (1.0, last, step(last - 1.0).max(1.0)),
-            values: (low - room, high + room, step(high - low + 2.0 * room)),
-        }
-    }
-
-    /// The point on the canvas of a value at an epoch.
-    fn place(&self, epoch: f64, value: f64) -> (f32, f32) {
-        let (left, right, top, bottom) = MARGINS;
-        let share = |(low, high, _): (f64, f64, f64), x: f64| narrow((x - low) / (high - low));
-        let (width, height) = (WIDTH as f32 - left - right, HEIGHT as f32 - top - bottom);
-        (
-            left + width * (0.02 + 0.96 * share(self.epochs, epoch)),
-            top + height * (1.0 - share(self.values, value)),
-        )
-    }
-
-    fn draw(&self, canvas: &mut Canvas, title: &str, unit: &str) {
-        let (left, right, top, bottom) = MARGINS;
-        let (far, low) = (WIDTH as f32 - right, HEIGHT as f32 - bottom);
-        for value in ticks(self.values) {
-            let (_, y) = self.place(1.0, value);
-            canvas.line((left, y), (far, y), 1.0, GRID);
-            let label = label(value, self.values.2);
-            let (width, height) = TextSize::Normal.measure(&label);
-            let at = (left - 10.0 - width, y - height / 2.0);
-            canvas.text(at, &label, TextSize::Normal, INK);
-        }
-        for epoch in ticks(self.epochs) {
-            let (x, _) = self.place(epoch, self.values.0);
-            canvas.line((x, top), (x, low), 1.0, GRID);
-            let label = label(epoch, self.epochs.2);
-            let (width, _) = TextSize::Normal.measure(&label);
-            canvas.text((x - width / 2.0, low + 8.0), &label, TextSize::Normal, INK);
-        }
-        canvas.line((left, top), (left, low), 1.5, INK);
-        canvas.line((left, low), (far, low), 1.5, INK);
-        canvas.text((left, 16.0), title, TextSize::Large, INK);
-        canvas.text((14.0, top - 22.0), unit, TextSize::Normal, INK);
-        let (width, height) = TextSize::Normal.measure("epoch");
-        let at = ((left + far - width) / 2.0, HEIGHT as f32 - height - 14.0);
-        canvas.text(at, "epoch", TextSize::Normal, INK);
-    }
+fn costs(history: &[EpochRecord]) -> Vec<Panel<'static>> {
+    let panel =
+        |title, unit, curves| Panel { title, unit, across: EPOCHS, from_zero: true, curves };
+    let of = |name, value: fn(&EpochRecord) -> Option<f64>| curve(name, history, value);
+    let speed = of("speed", |record| Some(record.timing.per_second(record.steps as f64)));
+    let waiting = of("waiting", |record| Some(100.0 * record.timing.wait_share()));
+    let energy = vec![
+        of("cpu", |record| record.timing.energy.cpu_joules),
+        of("gpu", |record| record.timing.energy.gpu_joules),
+    ];
+    vec![
+        panel("Speed of training", "steps/s", vec![speed]),
+        panel("Waiting for data", "% of time", vec![waiting]),
+        panel("Energy of training", "J/epoch", energy),
+    ]
 }
 
-fn legend(canvas: &mut Canvas, curves: &[Curve<'_>]) {
-    for (place, (curve, color)) in curves.iter().zip(CURVES.iter().cycle()).enumerate() {
-        let last = curve.values.last().map_or(String::new(), |value| {
-            let decimals = decimals(*value);
-            format!("{value:.decimals$}")
-        });
-        let text = format!("{:<10}{last:>8}", curve.name);
-        let (width, height) = TextSize::Normal.measure(&text);
-        let x = WIDTH as f32 - MARGINS.1 - width - 10.0;
-        let y = MARGINS.2 + 10.0 + place as f32 * (height + 6.0);
-        canvas.line((x - 34.0, y + height / 2.0), (x - 10.0, y + height / 2.0), 2.5, *color);
-        canvas.text((x, y), &text, TextSize::Normal, INK);
-    }
-}
-
-/// A step of 1, 2 or 5 times a power of ten that cuts `range` into at most ten.
-fn step(range: f64) -> f64 {
-    let rough = (range / 10.0).max(1e-9);
-    let power = 10f64.powf(rough.log10().floor());
-    let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= rough);
-    factor.unwrap_or(10.0) * power
-}
-
-/// The multiples of the step within a range.
-fn ticks((low, high, step): (f64, f64, f64)) -> impl Iterator<Item = f64> {
-    let first = (low / step).ceil();
-    (0u32..).map(move |at| (first + f64::from(at)) * step).take_while(move |tick| *tick <= high)
-}
-
-/// A tick's number, with as many decimals as the step between ticks needs.
-fn label(value: f64, step: f64) -> String {
-    let mut decimals = 0;
-    let mut unit = 1.0;
-    // A little less than the unit will do: steps are computed.
-    while step < 0.999 * unit && decimals < 9 {
-        unit /= 10.0;
-        decimals += 1;
-    }
-    format!("{value:.decimals$}")
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a place on the canvas needs no f64")]
-fn narrow(share: f64) -> f32 {
-    share as f32
+/// A curve of those epochs that have the value, with the last of them beside its name.
+fn curve(
+    name: &str,
+    history: &[EpochRecord],
+    value: impl Fn(&EpochRecord) -> Option<f64>,
+) -> Curve {
+    let points = history.iter().filter_map(|record| Some((record.epoch as f64, value(record)?)));
+    let points: Vec<_> = points.collect();
+    let note = points.last().map_or(String::new(), |(_, value)| {
+        let decimals = decimals(*value);
+        format!("{value:.decimals$}")
+    });
+    Curve { name: name.to_owned(), note, points }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::energy::Energy;
+    use crate::train::Timing;
 
-    #[test]
-    fn ticks_are_round_and_few() {
-        assert_eq!(step(9.0), 1.0);
-        assert_eq!(step(55.0), 10.0);
-        assert_eq!(step(0.9), 0.1);
-        let (low, high) = (98.3, 151.2);
-        let found: Vec<f64> = ticks((low, high, step(high - low))).collect();
-        assert_eq!(found, [100.0, 110.0, 120.0, 130.0, 140.0, 150.0]);
-        let labels: Vec<String> = [10.0, 1.0, 0.5, 0.02, 0.005].map(|s| label(0.12, s)).into();
-        assert_eq!(labels, ["0", "0", "0.1", "0.12", "0.120"]);
+    fn history(joules: &[Option<f64>]) -> Vec<EpochRecord> {
+        let record = |(epoch, joules): (u64, &Option<f64>)| EpochRecord {
+            epoch,
+            steps: 10,
+            train: Losses([("loss".to_owned(), 1.0 / epoch as f64)].into()),
+            validation: None,
+            test: Losses::default(),
+            confusion: None,
+            timing: Timing {
+                train_seconds: 2.0,
+                wait_seconds: 0.5,
+                energy: Energy { cpu_joules: *joules, gpu_joules: None },
+                ..Timing::default()
+            },
+        };
+        (1..).zip(joules).map(record).collect()
     }
 
     #[test]
-    fn axes_hold_every_value() {
-        let curve = |values: &[f64]| Curve { name: "test", values: values.to_vec() };
-        for values in [&[][..], &[5.0], &[164.0, 120.5, 106.1], &[-3.0, 0.0]] {
-            let curves = [curve(values)];
-            let axes = Axes::around(&curves);
-            for (at, value) in values.iter().enumerate() {
-                let (x, y) = axes.place(at as f64 + 1.0, *value);
-                assert!((MARGINS.0..=WIDTH as f32 - MARGINS.1).contains(&x), "{x}");
-                assert!((MARGINS.2..=HEIGHT as f32 - MARGINS.3).contains(&y), "{y}");
-            }
-            assert!(loss_plot("title", "nats", &curves).unwrap().starts_with(b"\x89PNG"));
+    fn figures_stand_at_their_own_epochs() {
+        let panels = costs(&history(&[Some(1.0), None, Some(2.5)]));
+        let points = |panel: usize, curve: usize| panels[panel].curves[curve].points.clone();
+        assert_eq!(points(0, 0), [(1.0, 5.0), (2.0, 5.0), (3.0, 5.0)]);
+        assert_eq!(points(1, 0), [(1.0, 25.0), (2.0, 25.0), (3.0, 25.0)]);
+        assert_eq!(points(2, 0), [(1.0, 1.0), (3.0, 2.5)]);
+        assert_eq!(points(2, 1), []);
+        assert_eq!(panels[2].curves[0].note, "2.5000");
+    }
+
+    #[test]
+    fn any_history_makes_a_picture_and_what_it_took_is_no_part_of_the_loss() {
+        for epochs in [0, 1, 2, 200] {
+            let loss = |joules| loss_plot(&history(&vec![joules; epochs]), "nats").unwrap();
+            assert!(loss(None).starts_with(b"\x89PNG"));
+            assert!(loss(None) == loss(Some(1.0)));
+            assert!(cost_plot(&history(&vec![None; epochs])).unwrap().starts_with(b"\x89PNG"));
         }
     }
 }

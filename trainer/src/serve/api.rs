@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http::header::{HeaderValue, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::model::{Failure, Model};
 use crate::dataset::picture::decode_grey;
 use crate::dataset::{CLASSES, PIXELS, SIDE};
+use crate::http::{self as server, Answer};
 use crate::report::grid;
 use crate::seeded::Draws;
 
@@ -25,8 +26,6 @@ const MAX_DIGITS: usize = 400;
 const DIGITS: usize = 100;
 /// First bytes of every PNG.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-
-type Answer = Response<Full<Bytes>>;
 
 /// A request that gets no other answer than this.
 struct Refusal {
@@ -90,11 +89,8 @@ pub(super) async fn answer(model: &Model, request: Request<Incoming>) -> Answer 
     };
     if *request.method() != allowed {
         let message = format!("use {allowed} for this");
-        let mut answer = refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message));
-        if let Ok(value) = HeaderValue::from_str(allowed.as_str()) {
-            answer.headers_mut().insert(ALLOW, value);
-        }
-        return answer;
+        let answer = refuse(&Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message));
+        return server::allowing(answer, &allowed);
     }
     let answered = match request.uri().path() {
         "/health" => Ok(json(
@@ -145,9 +141,7 @@ async fn digits(model: &Model, query: &str) -> Result<Answer, Refusal> {
     let side = (1..=count).find(|side| side * side >= count).unwrap_or(1);
     let png = grid(&made, side)
         .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    let mut answer = Response::new(Full::new(Bytes::from(png)));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/png"));
-    Ok(answer)
+    Ok(server::answer(StatusCode::OK, "image/png", png))
 }
 
 /// The whole body of a request.
@@ -200,8 +194,5 @@ fn refuse(refusal: &Refusal) -> Answer {
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     // These types have no value that can't be written.
     let content = serde_json::to_vec(value).unwrap_or_default();
-    let mut answer = Response::new(Full::new(Bytes::from(content)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+    server::answer(status, "application/json", content)
 }

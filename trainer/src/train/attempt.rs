@@ -12,8 +12,10 @@ use super::config::TrainConfig;
 use super::epoch::{Meter, draws};
 use super::error::RunError;
 use super::patience::best;
+use super::progress::Progress;
 use super::record::{EpochRecord, Losses, Timing};
 use super::run::{Ending, Event, Init, Part, Resume, Run};
+use super::stopwatch::Stopwatch;
 use crate::checkpoint::{CheckpointError, Checkpoints, Partial, STATE, State};
 use crate::model::Learner;
 use crate::seeded::Purpose;
@@ -47,7 +49,8 @@ impl<'a> Attempt<'a> {
             }
             Some(found) => {
                 let mut state = take_up(run, learner.as_mut(), &found)?;
-                on(Event::Resumed { from: &found.loaded.entry, passed_over: &found.passed_over });
+                let (from, passed_over) = (&found.loaded.entry, &found.passed_over);
+                on(Event::Resumed { from, state: &state, passed_over });
                 let (before, now) = (state.config.replicas, run.devices.replicas());
                 if before != now {
                     state.config.replicas = now;
@@ -105,7 +108,7 @@ impl<'a> Attempt<'a> {
             let Some(learned) = self.learn(&mut loader, on)? else {
                 return Ok((Ending::Stopped, Vec::new()));
             };
-            let record = self.judge(learned)?;
+            let record = self.judge(learned, on)?;
             self.state.cursor = Cursor { epoch: record.epoch, sample: 0 };
             self.state.history.push(record);
             self.save(on)?;
@@ -136,12 +139,21 @@ impl<'a> Attempt<'a> {
         let (run, epoch) = (self.run, self.state.cursor.epoch);
         let partial = std::mem::take(&mut self.state.partial);
         let mut meter = Meter::new(self.learner.terms(), &partial);
-        let mut watch = Stopwatch::start(partial.timing, self.stalled);
+        let mut watch = Stopwatch::start(&partial, self.stalled, run.energy.as_deref());
         while let Some(batch) = loader.next_batch()? {
             let noise = draws(&batch, run.config.seed, Purpose::TrainNoise, &[epoch]);
             let losses = self.learner.learn(&batch, noise)?;
-            if let Some(loss) = meter.add(losses, &batch)? {
-                on(Event::Progress { epoch: epoch + 1, samples: meter.samples(), loss });
+            if let Some(reading) = meter.add(losses, &batch)? {
+                let timing = watch.read(loader, self.stalled);
+                on(Event::Progress(Progress {
+                    epoch: epoch + 1,
+                    steps: meter.steps(),
+                    samples: meter.samples(),
+                    losses: reading.losses,
+                    recent: reading.recent,
+                    seconds: timing.train_seconds,
+                    waited: timing.wait_seconds,
+                }));
             }
             self.state.step += 1;
             self.state.cursor = batch.end;
@@ -168,11 +180,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Judges what was learned in an epoch.
-    fn judge(&self, learned: Learned) -> Result<EpochRecord, RunError> {
+    fn judge(&self, learned: Learned, on: On<'_>) -> Result<EpochRecord, RunError> {
         let start = Instant::now();
         let (run, learner) = (self.run, self.learner.as_ref());
-        let held = run.config.holdout().map(|holdout| run.judge(learner, Part::Held(holdout)));
-        let (held, test) = (held.transpose()?, run.judge(learner, Part::Test)?);
+        let held = run.config.holdout().map(|holdout| run.judge(learner, Part::Held(holdout), on));
+        let (held, test) = (held.transpose()?, run.judge(learner, Part::Test, on)?);
         let Learned { steps, losses: train, timing } = learned;
         Ok(EpochRecord {
             epoch: self.state.cursor.epoch + 1,
@@ -212,7 +224,7 @@ impl<'a> Attempt<'a> {
             parts: parts.chain([(STATE.to_owned(), state.to_part()?)]).collect(),
             lineage: self.lineage.clone(),
             metrics: state.metrics(self.learner.terms()),
-            energy: None,
+            energy: state.energy().recorded(),
         })
     }
 }
@@ -222,34 +234,6 @@ struct Learned {
     steps: u64,
     losses: Losses,
     timing: Timing,
-}
-
-/// Measures how long an epoch's learning takes.
-struct Stopwatch {
-    start: Instant,
-    /// What former attempts took.
-    former: Timing,
-    /// For how long learning had stood still, of what counts for this epoch, when it began.
-    stalled: Duration,
-    waited: Duration,
-}
-
-impl Stopwatch {
-    fn start(former: Timing, stalled: Duration) -> Self {
-        Self { start: Instant::now(), former, stalled, waited: Duration::ZERO }
-    }
-
-    /// What it took up to now; of this, learning stood still for `stalled`.
-    fn read(&mut self, loader: &mut Loader, stalled: Duration) -> Timing {
-        self.waited += loader.take_waited();
-        let learned = self.start.elapsed().saturating_sub(stalled.saturating_sub(self.stalled));
-        Timing {
-            train_seconds: self.former.train_seconds + learned.as_secs_f64(),
-            wait_seconds: self.former.wait_seconds + self.waited.as_secs_f64(),
-            test_seconds: 0.0,
-            stall_seconds: self.former.stall_seconds + stalled.as_secs_f64(),
-        }
-    }
 }
 
 /// Makes the learner, and the state, those of the checkpoint that was found.

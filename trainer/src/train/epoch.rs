@@ -1,5 +1,7 @@
 //! Learning from batches, and judging by them.
 
+use std::time::{Duration, Instant};
+
 use burn::tensor::{Int, Tensor};
 
 use super::record::{Losses, Timing};
@@ -9,8 +11,11 @@ use crate::model::{Learner, LearnerError};
 use crate::seeded::{Draws, Purpose};
 use crate::stream::{Batch, Loader, StreamError};
 
-/// Losses are read from the device in groups of this many steps, not to stall it at every step.
+/// Losses are read from the device in groups of at most this many steps, not to stall it at every
+/// step.
 const STEPS_PER_READ: usize = 64;
+/// After this time they are read anyway, for those who watch. The sums are the same.
+const READ_EVERY: Duration = Duration::from_millis(500);
 
 /// Why a pass over data failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +47,12 @@ pub(super) struct Judged {
 }
 
 /// Judges `learner` by the first epoch of `loader`; with the same noise in every epoch of the run, so
-/// that they can be compared.
+/// that they can be compared. `progress` is told whenever losses have been read.
 pub(super) fn judge(
     learner: &dyn Learner,
     loader: &mut Loader,
     seed: u64,
+    progress: &mut dyn FnMut(),
 ) -> Result<Judged, PassError> {
     let mut meter = Meter::new(learner.terms(), &Partial::default());
     let mut confusion = None;
@@ -55,7 +61,9 @@ pub(super) fn judge(
         if let Some(classes) = verdict.classes {
             count(confusion.get_or_insert_default(), &batch, classes)?;
         }
-        meter.add(verdict.losses, &batch)?;
+        if meter.add(verdict.losses, &batch)?.is_some() {
+            progress();
+        }
         if batch.last {
             break;
         }
@@ -91,7 +99,19 @@ pub(super) struct Meter {
     pending: Vec<Tensor<1>>,
     sums: Vec<f64>,
     samples: usize,
+    /// Samples of these whose losses are pending.
+    unread: usize,
     steps: u64,
+    /// When losses were last read.
+    read: Instant,
+}
+
+/// Losses, as they are read.
+pub(super) struct Reading {
+    /// Mean losses per sample so far.
+    pub(super) losses: Losses,
+    /// Mean loss per sample since the last reading.
+    pub(super) recent: f64,
 }
 
 impl Meter {
@@ -100,29 +120,32 @@ impl Meter {
         let pending = Vec::with_capacity(STEPS_PER_READ);
         let mut sums = from.sums.clone();
         sums.resize(terms.len(), 0.0);
-        Self { terms, pending, sums, samples: from.samples, steps: from.steps }
+        let Partial { samples, steps, .. } = *from;
+        Self { terms, pending, sums, samples, unread: 0, steps, read: Instant::now() }
     }
 
-    /// Adds the losses of `batch`, a tensor of shape `[terms]`. Every [`STEPS_PER_READ`] steps and
-    /// at the end of the epoch, returns the mean loss so far.
+    /// Adds the losses of `batch`, a tensor of shape `[terms]`. Reads losses after
+    /// [`STEPS_PER_READ`] steps, after [`READ_EVERY`], and at the end of the epoch.
     pub(super) fn add(
         &mut self,
         losses: Tensor<1>,
         batch: &Batch,
-    ) -> Result<Option<f64>, PassError> {
+    ) -> Result<Option<Reading>, PassError> {
         self.pending.push(losses);
         self.samples += batch.labels.len();
+        self.unread += batch.labels.len();
         self.steps += 1;
-        if !batch.last && self.pending.len() < STEPS_PER_READ {
+        let due = self.pending.len() == STEPS_PER_READ || self.read.elapsed() >= READ_EVERY;
+        if !batch.last && !due {
             return Ok(None);
         }
-        self.read()?;
+        let recent = self.read()?;
         let value = self.mean();
         if !value.is_finite() {
             let (epoch, step) = (batch.start.epoch + 1, self.steps);
             return Err(PassError::Diverged { value, epoch, step });
         }
-        Ok(Some(value))
+        Ok(Some(Reading { losses: self.losses(), recent }))
     }
 
     /// Samples so far.
@@ -148,15 +171,22 @@ impl Meter {
     /// Mean losses per sample.
     pub(super) fn means(mut self) -> Result<Losses, LearnerError> {
         self.read()?;
-        let names = self.terms.iter().map(|name| (*name).to_owned());
-        let means = self.sums.iter().map(|sum| sum / self.samples as f64);
-        Ok(Losses(names.zip(means).collect()))
+        Ok(self.losses())
     }
 
-    fn read(&mut self) -> Result<(), LearnerError> {
+    fn losses(&self) -> Losses {
+        let names = self.terms.iter().map(|name| (*name).to_owned());
+        Losses(names.zip(self.sums.iter().map(|sum| sum / self.samples as f64)).collect())
+    }
+
+    /// Reads what is pending; returns its mean loss per sample.
+    fn read(&mut self) -> Result<f64, LearnerError> {
+        self.read = Instant::now();
+        let before: f64 = self.sums.iter().sum();
+        let unread = std::mem::take(&mut self.unread);
         let pending = std::mem::take(&mut self.pending);
         if pending.is_empty() {
-            return Ok(());
+            return Ok(0.0);
         }
         let values = Tensor::cat(pending, 0)
             .try_into_vec_as::<f32>()
@@ -166,7 +196,7 @@ impl Meter {
                 *sum += f64::from(*value);
             }
         }
-        Ok(())
+        Ok((self.sums.iter().sum::<f64>() - before) / unread as f64)
     }
 
     /// Mean loss per sample of what has been read.

@@ -1,15 +1,14 @@
-//! The pictures of a run: loss plot and, for models that make pictures, a grid of them.
+//! The pictures of a run: plots of losses and cost and, for models that make pictures, a grid.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::error::RunError;
-use super::record::{EpochRecord, Losses};
+use super::record::EpochRecord;
 use super::run::Run;
-use crate::dataset::picture::PictureError;
 use crate::model::Learner;
-use crate::report::{Curve, GRID_SIDE, grid, loss_plot};
+use crate::report::{GRID_SIDE, cost_plot, grid, loss_plot};
 use crate::seeded::Draws;
 
 /// Seed of the latent points of the grid: the same for all runs and epochs, to compare them.
@@ -23,8 +22,10 @@ impl Run<'_> {
         learner: &dyn Learner,
         history: &[EpochRecord],
     ) -> Result<Vec<String>, RunError> {
-        let mut files =
-            BTreeMap::from([("loss.png".to_owned(), plot(history, self.config.model.unit())?)]);
+        let mut files = BTreeMap::from([
+            ("loss.png".to_owned(), loss_plot(history, self.config.model.unit())?),
+            ("cost.png".to_owned(), cost_plot(history)?),
+        ]);
         let draws = Draws::pictures(PICTURE_SEED, GRID_SIDE * GRID_SIDE);
         if let Some(pictures) = learner.pictures(draws)? {
             let png = grid(&pictures, GRID_SIDE)?;
@@ -41,24 +42,10 @@ impl Run<'_> {
                 copied.map_err(|source| RunError::Copy { path, source })?;
             }
         }
-        Ok(["loss.png", "grid.png"]
+        Ok(["loss.png", "cost.png", "grid.png"]
             .into_iter()
             .filter(|name| files.contains_key(*name))
             .map(|name| plots.address_of(name))
             .collect())
     }
-}
-
-fn plot(history: &[EpochRecord], unit: &str) -> Result<Vec<u8>, PictureError> {
-    let curve = |name, losses: fn(&EpochRecord) -> Option<&Losses>| Curve {
-        name,
-        values: history.iter().filter_map(losses).map(Losses::total).collect(),
-    };
-    let mut curves = vec![
-        curve("train", |record| Some(&record.train)),
-        curve("validation", |record| record.validation.as_ref()),
-        curve("test", |record| Some(&record.test)),
-    ];
-    curves.retain(|curve| !curve.values.is_empty());
-    loss_plot("Loss per image", unit, &curves)
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use coffer_client::checkpoint::Metrics;
 
+use crate::energy::Energy;
 use crate::metrics::Confusion;
 
 /// The loss's terms by name, each the mean per sample, in [`ModelConfig::unit`].
@@ -36,11 +37,11 @@ impl std::fmt::Display for Losses {
 }
 
 /// Decimals that a loss is shown with: enough for about four digits.
-pub(crate) fn decimals(loss: f64) -> usize {
+pub fn decimals(loss: f64) -> usize {
     if loss.abs() < 10.0 { 4 } else { 2 }
 }
 
-/// How long an epoch took.
+/// What an epoch took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
@@ -53,6 +54,21 @@ pub struct Timing {
     /// Seconds that learning stood still for checkpoints, that of the epoch before included: while
     /// they were copied, and while one before was still being written.
     pub stall_seconds: f64,
+    /// Energy of training, as far as it was measured.
+    #[serde(default, skip_serializing_if = "Energy::is_empty")]
+    pub energy: Energy,
+}
+
+impl Timing {
+    /// Share of training's time that it waited for data.
+    pub fn wait_share(&self) -> f64 {
+        self.wait_seconds / self.train_seconds.max(f64::MIN_POSITIVE)
+    }
+
+    /// How many of `count`, done in training, that is per second of it.
+    pub fn per_second(&self, count: f64) -> f64 {
+        count / self.train_seconds.max(f64::MIN_POSITIVE)
+    }
 }
 
 /// One epoch of a run.
@@ -73,7 +89,7 @@ pub struct EpochRecord {
     /// Which classes were told on the test set, if the model tells classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,
-    /// How long it took: the only part that differs between equal runs.
+    /// What it took: the only part that differs between equal runs.
     pub timing: Timing,
 }
 

@@ -2,6 +2,7 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coffer_client::checkpoint::{Entry, Retain, Revision, Selector, Status, Written};
@@ -15,9 +16,11 @@ use super::config::TrainConfig;
 use super::epoch::{Judged, PassError, judge};
 use super::error::RunError;
 use super::patience::{Patience, best};
+use super::progress::Progress;
 use super::record::EpochRecord;
-use crate::checkpoint::CheckpointId;
+use crate::checkpoint::{CheckpointId, State};
 use crate::dataset::Split;
+use crate::energy::{Energy, EnergyMeter};
 use crate::model::{Adopted, Devices, Learner};
 use crate::stream::{Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, Subset};
 
@@ -88,6 +91,8 @@ pub struct Run<'a> {
     pub stop: CancellationToken,
     /// A local directory that gets copies of the pictures.
     pub out: Option<PathBuf>,
+    /// Measures the energy of training, if that is wanted.
+    pub energy: Option<Arc<EnergyMeter>>,
 }
 
 /// What a run reports while it goes on.
@@ -97,6 +102,8 @@ pub enum Event<'a> {
     Resumed {
         /// The checkpoint.
         from: &'a Entry,
+        /// Where the run stood then.
+        state: &'a State,
         /// What was wrong with newer ones.
         passed_over: &'a [String],
     },
@@ -116,15 +123,10 @@ pub enum Event<'a> {
         /// What was wrong with newer ones.
         passed_over: &'a [String],
     },
-    /// Samples of an epoch that have been learned from, and their mean loss.
-    Progress {
-        /// The epoch, counted from 1.
-        epoch: u64,
-        /// Samples so far.
-        samples: usize,
-        /// Mean loss so far.
-        loss: f64,
-    },
+    /// Training of an epoch got on.
+    Progress(Progress),
+    /// Judging of what an epoch has learned got on.
+    Judging,
     /// A checkpoint was taken; it's being written in the background.
     Saving {
         /// The checkpoint.
@@ -173,8 +175,15 @@ pub struct Outcome {
     pub best: Option<CheckpointId>,
     /// All epochs, those of former attempts included.
     pub history: Vec<EpochRecord>,
-    /// Full addresses of the pictures: loss plot and, for models that make pictures, the grid.
+    /// Full addresses of the pictures: loss, cost and, for models that make pictures, the grid.
     pub pictures: Vec<String>,
+}
+
+impl Outcome {
+    /// Energy of the training of all epochs, where every one was measured.
+    pub fn training_energy(&self) -> Energy {
+        Energy::sum(self.history.iter().map(|record| record.timing.energy))
+    }
 }
 
 impl Run<'_> {
@@ -228,8 +237,14 @@ impl Run<'_> {
     }
 
     /// Judges the learner by one part of the data.
-    pub(super) fn judge(&self, learner: &dyn Learner, part: Part) -> Result<Judged, PassError> {
+    pub(super) fn judge(
+        &self,
+        learner: &dyn Learner,
+        part: Part,
+        on: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Judged, PassError> {
+        on(Event::Judging);
         let mut loader = self.loader(part, Cursor::default(), 1);
-        judge(learner, &mut loader, self.config.seed)
+        judge(learner, &mut loader, self.config.seed, &mut || on(Event::Judging))
     }
 }

@@ -11,3 +11,4 @@ mod shards;
 mod streaming;
 mod support;
 mod transfer;
+mod watching;

@@ -64,6 +64,10 @@ fn compare(model: ModelConfig, replicas: usize) {
     same_weights(&runtime, &whole, &cut);
     for picture in &uninterrupted.pictures {
         let name = picture.strip_prefix("memory://test/").unwrap();
+        // What it took is the only thing that may differ.
+        if name == "plots/cost.png" {
+            continue;
+        }
         assert!(read(&runtime, &whole, name) == read(&runtime, &cut, name), "{name} differs");
     }
     let losses: Vec<f64> = uninterrupted.history.iter().map(|r| r.test.total()).collect();

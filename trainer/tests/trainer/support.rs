@@ -92,6 +92,7 @@ pub(crate) fn watched(
         saving: Saving::default(),
         stop: CancellationToken::new(),
         out: None,
+        energy: None,
     };
     change(&mut run);
     let mut warnings = Vec::new();
