@@ -77,6 +77,22 @@ async fn a_chunk_that_is_shared_and_damaged_is_not_used_again() {
     assert!(error.is_corruption() && error.to_string().contains(&name), "{error}");
 }
 
+/// What a trainer goes on from isn't always the latest, and may be deleted meanwhile.
+#[tokio::test]
+async fn what_a_save_refers_to_may_be_deleted_while_it_writes() {
+    let (store, place) = memory();
+    let checkpoints = Checkpoints::open(&place);
+    save(&checkpoints, 1..4).await;
+    damage(&*store, &own_objects(&checkpoints, &latest(&checkpoints).await).await[1]).await;
+    let (mut saver, found) = checkpoints.resume().await.unwrap();
+    assert_eq!(found.unwrap().loaded.entry.id, CheckpointId(2));
+    let both = |_: &_| [CheckpointId(1), CheckpointId(2)].into();
+    checkpoints.prune(&both, Duration::ZERO).await.unwrap();
+    let saved = saver.save(&small(3), &|_| ()).await.unwrap();
+    assert_eq!(saved.written, small(3).bytes(), "it refers to nothing");
+    assert!(checkpoints.choose(Selector::Latest).await.unwrap().passed_over.is_empty());
+}
+
 #[tokio::test]
 async fn a_damaged_or_missing_root_is_named_and_made_anew() {
     for content in [None, Some("{"), Some("")] {
