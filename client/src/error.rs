@@ -1,6 +1,8 @@
 //! The library's error type.
 
 use crate::checkpoint::CheckpointError;
+use crate::dataset::DatasetError;
+use crate::dataset::pack::PackError;
 use crate::endpoint::EndpointError;
 use crate::place::PlaceError;
 use crate::profile::ProfileError;
@@ -25,6 +27,12 @@ pub enum Error {
     /// A checkpoint can't be read or written.
     #[error(transparent)]
     Checkpoint(Box<CheckpointError>),
+    /// A dataset can't be read.
+    #[error(transparent)]
+    Dataset(Box<DatasetError>),
+    /// A dataset can't be packed.
+    #[error(transparent)]
+    Pack(Box<PackError>),
     /// The gateway answered with an error.
     #[error(transparent)]
     S3(Box<S3Error>),
@@ -120,6 +128,8 @@ impl Error {
             Self::S3(error) => error.kind(),
             Self::Place(error) => error.kind(),
             Self::Checkpoint(error) => error.kind(),
+            Self::Dataset(error) => error.kind(),
+            Self::Pack(error) => error.kind(),
             Self::Transport(TransportError::Roots { .. }) => ErrorKind::Invalid,
             Self::Transport(_) => ErrorKind::Unavailable,
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -151,6 +161,8 @@ impl Error {
             Self::Transport(error) => error.hint(),
             Self::Place(error) => error.hint(),
             Self::Checkpoint(error) => error.hint(),
+            Self::Dataset(error) => error.hint(),
+            Self::Pack(error) => error.hint(),
             Self::SourceChanged(_) => Some("upload it again when nothing writes to it".to_owned()),
             Self::ObjectChanged(_) => Some("try again".to_owned()),
             _ => None,
@@ -198,6 +210,18 @@ impl From<PlaceError> for Error {
 impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Self {
         Self::Checkpoint(Box::new(error))
+    }
+}
+
+impl From<DatasetError> for Error {
+    fn from(error: DatasetError) -> Self {
+        Self::Dataset(Box::new(error))
+    }
+}
+
+impl From<PackError> for Error {
+    fn from(error: PackError) -> Self {
+        Self::Pack(Box::new(error))
     }
 }
 

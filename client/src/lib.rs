@@ -7,6 +7,7 @@
 //! - [`transfer`] moves files, streams and copies in parallel parts with bounded memory.
 //! - [`place`] is where datasets and runs live: a prefix in a bucket, or a local directory.
 //! - [`checkpoint`] is what runs write there: versioned, whole or not there, stored once.
+//! - [`dataset`] packs, verifies and streams datasets: WebDataset shards with an index.
 //! - [`transport`] carries the requests: HTTP/3, or HTTP/2 and 1.1 where UDP does not pass.
 //! - [`Error`] says what went wrong, where, and what to do about it.
 //!
@@ -15,6 +16,7 @@
 pub mod admin;
 pub mod checkpoint;
 mod client;
+pub mod dataset;
 mod digest;
 mod endpoint;
 mod error;
@@ -23,6 +25,7 @@ pub mod profile;
 mod retry;
 mod s3;
 mod secret;
+mod size;
 mod timestamp;
 pub mod transfer;
 pub mod transport;
@@ -39,6 +42,7 @@ pub use s3::{
     ObjectInfo, S3Code, S3Error, TokenRequest, Verb,
 };
 pub use secret::Secret;
+pub use size::parse_size;
 pub use timestamp::Timestamp;
 pub use transfer::{Transfer, TransferOptions, Transferred};
 pub use url::{MAX_KEY_BYTES, S3Url, S3UrlError};

@@ -10,8 +10,15 @@ mod processes;
 #[path = "support/run.rs"]
 mod run;
 
+use coffer_client::ProfileOptions;
+use coffer_client::dataset::pack::files::Plan;
+use coffer_client::dataset::pack::{Existing, Packing, ShardLimit};
+use coffer_client::place::Opener;
+use coffer_client::transfer::walk;
 use coffer_gateway::run::Embedded;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -130,4 +137,56 @@ async fn safetensors_reads_checkpoints() {
         ]
     };
     passes_after("safetensors_checkpoint", prepare).await;
+}
+
+/// Packs a folder for each class, with odd names and fields, and has Python read all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn webdataset_reads_packed_files() {
+    let files = tempfile::tempdir().unwrap();
+    let mut splits = BTreeMap::new();
+    for (split, samples) in [("train", 90), ("test", 25)] {
+        let root = files.path().join(split);
+        for at in 0..samples {
+            let folder = root.join(["zebra", "ant", "über ant"][at % 3]);
+            std::fs::create_dir_all(folder.join("deep/er")).unwrap();
+            let stem = ["", "deep/er/"][at % 2].to_owned() + &format!("{at:05} {}", "n".repeat(at));
+            for (field, size) in [("bin", 7000 * (at % 5)), ("seg.txt", at)] {
+                std::fs::write(folder.join(format!("{stem}.{field}")), vec![b'x'; size]).unwrap();
+            }
+        }
+        let mut found = Vec::new();
+        let mut walking = walk(root.clone());
+        while let Some(file) = walking.recv().await {
+            found.push(file.unwrap());
+        }
+        splits.insert(split.parse().unwrap(), found);
+    }
+    let mut plan = Plan::new(splits).unwrap();
+    plan.label_by_folders().unwrap();
+    plan.shuffle(1);
+    // What the labels must be, beside the files that were packed.
+    for split in ["train", "test"] {
+        for (number, class) in ["ant", "zebra", "über ant"].iter().enumerate() {
+            let mut walking = walk(files.path().join(split).join(class));
+            while let Some(file) = walking.recv().await {
+                let path = file.unwrap().path;
+                if path.extension() == Some("bin".as_ref()) {
+                    std::fs::write(path.with_extension("cls"), number.to_string()).unwrap();
+                }
+            }
+        }
+    }
+    let prepare = async |cluster: &Embedded| {
+        let config = Some(cluster.client_profile());
+        let opener = Opener::new(ProfileOptions { config, ..ProfileOptions::default() });
+        let place = opener.create(&"s3://data/sets/odd".parse().unwrap()).await.unwrap();
+        let packing = Packing::begin(&place, Existing::Refuse, Default::default()).await.unwrap();
+        let limit = ShardLimit::Bytes((200 << 10).try_into().unwrap());
+        let four = NonZeroUsize::new(4).unwrap();
+        let index = plan.pack(packing, "odd", limit, four, |_, _| Ok(())).await.unwrap();
+        opener.close().await;
+        assert!(index.splits.values().all(|shards| shards.len() > 1));
+        vec![("PLACE", "data/sets/odd".into()), ("EXPECTED", files.path().into())]
+    };
+    passes_after("webdataset_packed", prepare).await;
 }

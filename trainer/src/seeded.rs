@@ -1,27 +1,20 @@
-//! Random numbers that depend on nothing but a seed, a purpose and a position.
-//!
-//! Every draw of a run (initial weights, order of samples, noise) comes from a stream named by
-//! these three, never from state that a run carries along. So a resumed run draws what an
-//! uninterrupted one would have drawn, and no backend or thread count changes a number. What is
+//! What the trainer draws at random: initial weights, noise, pictures, drawn digits. Each draw comes
+//! from a stream that depends on nothing but a seed, a purpose and a position, as the order of samples
+//! does (`coffer_client::dataset::seeded`); no backend or thread count changes a number. What is
 //! drawn for a sample follows from the sample's own position ([`Draws`]): it stays the same whichever
 //! device computes it, and beside whichever other samples.
 
 use std::ops::Range;
 
+use coffer_client::dataset::seeded;
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::Rng;
 
 /// What a stream of random numbers is for; different purposes never share numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Initial weights.
     Weights,
-    /// Order of the shards of an epoch.
-    ShardOrder,
-    /// Order of the samples of a window.
-    SampleOrder,
-    /// Which samples are held out for validation.
-    Holdout,
     /// Noise of a training step.
     TrainNoise,
     /// Noise of the evaluation on samples that aren't learned from.
@@ -33,30 +26,20 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const fn tag(self) -> &'static [u8] {
+    const fn tag(self) -> &'static str {
         match self {
-            Self::Weights => b"weights",
-            Self::ShardOrder => b"shard-order",
-            Self::SampleOrder => b"sample-order",
-            Self::Holdout => b"holdout",
-            Self::TrainNoise => b"train-noise",
-            Self::TestNoise => b"test-noise",
-            Self::Pictures => b"pictures",
-            Self::Synthetic => b"synthetic",
+            Self::Weights => "weights",
+            Self::TrainNoise => "train-noise",
+            Self::TestNoise => "test-noise",
+            Self::Pictures => "pictures",
+            Self::Synthetic => "synthetic",
         }
     }
 }
 
 /// The stream for `purpose` at `position` (an epoch, or an epoch and a step, ...).
 pub fn stream(seed: u64, purpose: Purpose, position: &[u64]) -> ChaCha8Rng {
-    let mut hasher = blake3::Hasher::new_derive_key("coffer-train random stream 1");
-    hasher.update(&seed.to_le_bytes());
-    for coordinate in position {
-        hasher.update(&coordinate.to_le_bytes());
-    }
-    // The tag comes last: the coordinates before it have a fixed width, so no two inputs collide.
-    hasher.update(purpose.tag());
-    ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
+    seeded::stream(seed, purpose.tag(), position)
 }
 
 /// Random numbers for some samples, from a stream for each.
@@ -125,22 +108,6 @@ pub fn normals(rng: &mut impl Rng, count: usize) -> Vec<f32> {
     out
 }
 
-/// Puts `items` in a random order (Fisher and Yates).
-///
-/// The order is part of the format: a run that was started with one release must be resumable
-/// with the next, so this doesn't lean on a library's shuffle.
-pub fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
-    let mut left = 0u64;
-    for i in 0..items.len() {
-        left += 1;
-        // The bias of the remainder is under 2^-32 for any slice that fits into memory.
-        let pick = rng.next_u64() % left;
-        if let Ok(pick) = usize::try_from(pick) {
-            items.swap(i, pick);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,16 +147,5 @@ mod tests {
         let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 40_001.0;
         assert!(mean.abs() < 0.02, "{mean}");
         assert!((variance - 1.0).abs() < 0.03, "{variance}");
-    }
-
-    #[test]
-    fn shuffle_reaches_every_order() {
-        let mut seen = std::collections::BTreeSet::new();
-        for at in 0..200 {
-            let mut items = [0, 1, 2, 3];
-            shuffle(&mut stream(1, Purpose::SampleOrder, &[at]), &mut items);
-            seen.insert(items);
-        }
-        assert_eq!(seen.len(), 24);
     }
 }

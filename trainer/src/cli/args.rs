@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use coffer_client::checkpoint::retention::Every;
+use coffer_client::parse_size;
 use coffer_client::place::Address;
 use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::model::{DeviceChoice, DevicesChoice};
+use coffer_train::stream::{OnCorrupt, Workers};
 
 use super::defaults;
 
@@ -19,7 +21,7 @@ Exit codes:
   0  all done
   1  an error that is none of the others
   2  wrong usage or configuration, or a run that is there was configured otherwise
-  3  no dataset, run or checkpoint where one is needed
+  3  no dataset, run, checkpoint or MNIST file where one is needed
   6  a shard or checkpoint is damaged
   130, 143  stopped by SIGINT or SIGTERM, with a checkpoint unless there were two
 
@@ -94,6 +96,13 @@ pub(crate) struct SourceArgs {
     /// Draw digits instead
     #[arg(long, conflicts_with = "mnist_dir")]
     pub(crate) synthetic: bool,
+    /// Download MNIST's files into the directory, data/mnist if none is named, unless they're there;
+    /// what was cut off is gone on with, and hashes are checked
+    #[arg(long, conflicts_with = "synthetic")]
+    pub(crate) download: bool,
+    /// Folder to download from, http or https, instead of the known mirrors. May be repeated
+    #[arg(long, value_name = "URL", requires = "download")]
+    pub(crate) mnist_url: Vec<String>,
     /// Samples per shard
     #[arg(long, value_name = "COUNT", default_value = "4096")]
     pub(crate) shard_samples: NonZeroUsize,
@@ -106,6 +115,35 @@ pub(crate) struct Pack {
     pub(crate) to: Address,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Replace the dataset that is there. It stays whole until the new one is; runs that still read
+    /// it end then
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+/// How a run reads the dataset.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// Shards that are fetched ahead
+    #[arg(long, value_name = "COUNT", default_value = "4")]
+    pub(crate) prefetch: NonZeroUsize,
+    /// Keep shards in this directory, so that each is fetched but once. They're not encrypted there.
+    /// Any number of runs may share it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Size of the cache; the shards that were not used for longest go first
+    #[arg(
+        long, value_name = "SIZE", default_value = "10GiB", requires = "cache_dir",
+        value_parser = parse_size
+    )]
+    pub(crate) cache_size: u64,
+    /// What to do about damaged and missing shards: refuse, or skip them with a warning
+    #[arg(long, value_name = "refuse|skip", default_value = "refuse")]
+    pub(crate) on_corrupt: OnCorrupt,
+    /// Learn from the share of worker I of N only, I from 0 on: each epoch's shards are dealt over
+    /// them
+    #[arg(long, value_name = "I/N", default_value = "0/1")]
+    pub(crate) worker: Workers,
 }
 
 /// What all runs are told. Where a default isn't named, it's the model's own.
@@ -152,9 +190,8 @@ pub(crate) struct RunArgs {
     /// Samples that are shuffled together; they're held in memory
     #[arg(long, value_name = "COUNT", default_value = "16384")]
     pub(crate) window: NonZeroUsize,
-    /// Shards that are fetched ahead
-    #[arg(long, value_name = "COUNT", default_value = "4")]
-    pub(crate) prefetch: NonZeroUsize,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
     /// Devices that share the samples of each step, with a replica of the model on each: cpu,
     /// cpu:COUNT, cuda, cuda:N,N,... or cuda:all
     #[arg(long, value_name = "DEVICES", alias = "device", default_value = "cpu")]

@@ -14,6 +14,7 @@ mod serve;
 mod signals;
 mod train;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -48,9 +49,23 @@ impl Session {
     }
 }
 
+/// Warnings of the client library go to standard error; `COFFER_LOG` shows more.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("COFFER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("coffer_client=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
+}
+
 /// Runs the program on the process's arguments.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
+    start_log();
     let outcome = Session::start(&cli.global).and_then(|session| {
         let outcome = match &cli.command {
             Command::Pack(args) => pack::run(&session, args),

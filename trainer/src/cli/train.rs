@@ -5,6 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use coffer_client::checkpoint::retention::Retention;
 use coffer_client::checkpoint::{Retain, Root};
+use coffer_client::dataset::pack::Existing;
+use coffer_client::dataset::{Cache, DatasetError, ReadStats};
 use coffer_client::place::{Address, Place};
 use coffer_train::checkpoint::CheckpointAddress;
 use coffer_train::dataset::Split;
@@ -12,7 +14,7 @@ use coffer_train::energy::{Energy, EnergyMeter};
 use coffer_train::model::classifier::ClassifierConfig;
 use coffer_train::model::gan::GanConfig;
 use coffer_train::model::vae::VaeConfig;
-use coffer_train::stream::{Dataset, StreamError};
+use coffer_train::stream::{Dataset, ReadOptions, StreamError};
 use coffer_train::telemetry::About;
 use coffer_train::train::{Ending, Init, ModelConfig, Patience, Resume, Run, Saving, TrainConfig};
 use serde::Serialize;
@@ -42,6 +44,8 @@ struct Finished<'a> {
     #[serde(skip_serializing_if = "Energy::is_empty")]
     energy: Energy,
     pictures: &'a [String],
+    /// What reading the dataset has cost.
+    data: ReadStats,
 }
 
 pub(super) fn vae(session: &Session, args: &Vae) -> anyhow::Result<()> {
@@ -87,11 +91,13 @@ fn run(
         learning_rate: args.learning_rate.unwrap_or(defaults.learning_rate),
         decay: args.decay.unwrap_or(defaults.decay),
         window: args.window,
+        workers: args.read.worker,
         validation: args.validation,
         dataset: index.version,
         replicas: devices.replicas(),
         init_from: args.init_from.as_ref().map(ToString::to_string),
     };
+    let samples = config.learned().samples(dataset.shards(Split::Train));
     let meter = Arc::new(EnergyMeter::open(&devices.gpus()));
     let epochs = args.epochs.unwrap_or(defaults.epochs);
     let about = About {
@@ -101,7 +107,8 @@ fn run(
         dataset: config.dataset.to_string(),
         devices: args.devices.to_string(),
         epochs,
-        samples: config.learned().samples(dataset.shards(Split::Train)),
+        // A worker's share of an epoch differs from epoch to epoch by some shards.
+        samples: samples.div_ceil(config.workers.count().get()),
     };
     let signals = Signals::watch(session)?;
     let run = Run {
@@ -111,7 +118,8 @@ fn run(
         config,
         epochs,
         patience: args.patience.map(|epochs| Patience { epochs, improvement: args.improvement }),
-        prefetch: args.prefetch,
+        prefetch: args.read.prefetch,
+        on_corrupt: args.read.on_corrupt,
         devices,
         resume: match (args.resume, args.fresh) {
             (true, _) => Resume::Require,
@@ -134,7 +142,7 @@ fn run(
         let checkpoint = watched.outcome.checkpoint;
         return Err(Stopped { signal: signals.first(), checkpoint }.into());
     }
-    finish(session, &run.place, model, &watched);
+    finish(session, &run, model, &watched);
     Ok(())
 }
 
@@ -157,16 +165,28 @@ fn dataset(session: &Session, args: &RunArgs, address: &Address) -> anyhow::Resu
     } else {
         session.runtime.block_on(session.opener.open(address))?
     };
-    let opened = session.runtime.block_on(Dataset::open(&place));
-    if args.pack && matches!(opened, Err(StreamError::NoDataset(_))) {
-        pack_into(session, &place, &args.source)?;
-        return Ok(session.runtime.block_on(Dataset::open(&place))?);
+    let options = || -> anyhow::Result<ReadOptions> {
+        let open = |dir| Cache::open(dir, args.read.cache_size);
+        let cache = args.read.cache_dir.as_deref().map(open).transpose()?;
+        Ok(ReadOptions { cache, ..ReadOptions::default() })
+    };
+    let opened = session.runtime.block_on(Dataset::open(&place, options()?));
+    if args.pack && matches!(opened, Err(StreamError::Dataset(DatasetError::NoDataset(_)))) {
+        pack_into(session, &place, &args.source, Existing::Refuse)?;
+        return Ok(session.runtime.block_on(Dataset::open(&place, options()?))?);
     }
     Ok(opened?)
 }
 
-fn finish(session: &Session, place: &Place, model: ModelConfig, watched: &Watched) {
+fn finish(session: &Session, run: &Run<'_>, model: ModelConfig, watched: &Watched) {
     let Watched { outcome, energy } = watched;
+    let (place, data): (&Place, ReadStats) = (&run.place, run.dataset.stats());
+    if data.skipped_samples > 0 {
+        session.output.warn(&format!(
+            "{} samples of damaged or missing shards were skipped, over all epochs",
+            data.skipped_samples
+        ));
+    }
     let last = outcome.history.last();
     let test_loss = last.map(|record| record.test.total());
     let confusion = last.and_then(|record| record.confusion);
@@ -179,6 +199,7 @@ fn finish(session: &Session, place: &Place, model: ModelConfig, watched: &Watche
         training_energy: outcome.training_energy(),
         energy: *energy,
         pictures: &outcome.pictures,
+        data,
     };
     let loss = last
         .map_or("none".to_owned(), |record| format!("{} {} per image", record.test, model.unit()));

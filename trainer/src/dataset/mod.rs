@@ -1,17 +1,17 @@
-//! Labelled 28x28 grey pictures of digits: read from MNIST's files or drawn, packed into
-//! WebDataset shards, described by an index.
+//! Labelled 28x28 grey pictures of digits: read from MNIST's files or drawn, and packed into
+//! WebDataset shards. The shards and their index are the client library's (`coffer_client::dataset`).
 
+pub mod digit;
 pub mod idx;
-pub mod index;
+pub mod mnist;
 pub mod pack;
 pub mod picture;
-pub mod shard;
 pub mod source;
 pub mod synthetic;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use coffer_client::dataset::SplitName;
 
 /// Width and height of a picture in pixels.
 pub const SIDE: usize = 28;
@@ -30,8 +30,7 @@ pub struct Sample {
 }
 
 /// The part of a dataset that a sample belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
     /// Samples to learn from.
     Train,
@@ -42,6 +41,16 @@ pub enum Split {
 impl Split {
     /// Both splits, in the order in which they're packed.
     pub const ALL: [Self; 2] = [Self::Train, Self::Test];
+}
+
+impl Split {
+    /// Its name in the index.
+    pub fn name(self) -> SplitName {
+        match self {
+            Self::Train => SplitName::train(),
+            Self::Test => SplitName::test(),
+        }
+    }
 }
 
 impl fmt::Display for Split {

@@ -1,81 +1,79 @@
-//! Packs a source into shards and uploads them, one shard in memory at a time.
+//! Packs a source of digits into shards.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use coffer_client::Digest;
-use coffer_client::place::{Place, PlaceError};
+use coffer_client::dataset::Index;
+use coffer_client::dataset::pack::{Existing, PackError, Packing};
+use coffer_client::dataset::shard::{ShardError, ShardWriter};
+use coffer_client::place::Place;
+use tokio_util::sync::CancellationToken;
 
 use super::Split;
-use super::index::{INDEX, Index, IndexError, ShardEntry};
-use super::shard::{ShardError, ShardWriter};
-use super::source::{Source, SourceError};
+use super::digit::{encode, meta};
+use super::picture::PictureError;
+use super::source::{SampleIter, Source, SourceError};
 
-/// Why a dataset can't be packed.
+/// Why digits can't be packed.
 #[derive(Debug, thiserror::Error)]
-pub enum PackError {
+pub enum DigitPackError {
     /// The source is damaged or missing.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A picture can't be encoded.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
     /// A sample can't be put into a shard.
     #[error(transparent)]
     Shard(#[from] ShardError),
-    /// The store refused an object.
+    /// The dataset can't be written.
     #[error(transparent)]
-    Store(#[from] PlaceError),
-    /// The index has no JSON form.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// A split of the source holds no sample.
-    #[error("the source has no {0} samples")]
-    Empty(Split),
+    Pack(#[from] PackError),
 }
 
-/// Packs both splits of `source` into shards of `per_shard` samples under `to`, then writes the
-/// index: a dataset without an index isn't complete. `progress` is called after each shard with
-/// the split and the samples packed so far.
+/// Packs both splits of `source` into shards of `per_shard` samples at `to`, one after the other,
+/// then writes the index: a dataset without an index isn't there. `progress` is called after each
+/// shard with the split and the samples packed so far.
 ///
-/// The same source and `per_shard` give the same bytes, and so the same dataset version.
+/// The same source and `per_shard` give the same shards, and so the same dataset version.
 ///
 /// # Errors
-/// If the source can't be read or the store refuses a shard.
+/// If the source can't be read, the store refuses a shard, or there is a dataset that isn't to be
+/// replaced.
 pub async fn pack(
     source: &Source,
     to: &Place,
     per_shard: NonZeroUsize,
+    existing: Existing,
     mut progress: impl FnMut(Split, usize),
-) -> Result<Index, PackError> {
+) -> Result<Index, DigitPackError> {
+    let packing = Packing::begin(to, existing, CancellationToken::new()).await?;
     let mut splits = BTreeMap::new();
     for split in Split::ALL {
-        let mut shards: Vec<ShardEntry> = Vec::new();
-        let mut samples = source.samples(split)?.peekable();
+        let samples = Arc::new(Mutex::new(source.samples(split)?.enumerate().peekable()));
+        let mut shards = Vec::new();
         let mut packed = 0;
-        while samples.peek().is_some() {
-            let mut writer = ShardWriter::default();
-            for sample in samples.by_ref().take(per_shard.get()) {
-                writer.push(&format!("{packed:08}"), &sample?)?;
-                packed += 1;
-            }
-            let name = format!("{split}-{:06}.tar", shards.len());
-            shards.push(upload(to, name, writer).await?);
+        while lock(&samples).peek().is_some() {
+            let samples = Arc::clone(&samples);
+            let fill = move |shard: &mut ShardWriter<_>| {
+                for (at, sample) in lock(&samples).by_ref().take(per_shard.get()) {
+                    shard.push(&encode(format!("{at:08}"), &sample?)?)?;
+                }
+                Ok::<(), DigitPackError>(())
+            };
+            let shard = packing.shard(&split.name(), shards.len(), fill).await?;
+            packed += shard.entry.samples;
+            shards.push(shard);
             progress(split, packed);
         }
-        if shards.is_empty() {
-            return Err(PackError::Empty(split));
-        }
-        splits.insert(split, shards);
+        splits.insert(split.name(), shards);
     }
-    let index = Index::new(source.name(), splits);
-    to.write(INDEX, Bytes::from(index.to_json()?)).await?;
-    Ok(index)
+    Ok(packing.publish(source.name(), meta(), splits).await?)
 }
 
-async fn upload(to: &Place, name: String, writer: ShardWriter) -> Result<ShardEntry, PackError> {
-    let samples = writer.samples();
-    let content = Bytes::from(writer.finish()?);
-    let blake3 = Digest::of(&content);
-    let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
-    to.write(&name, content).await?;
-    Ok(ShardEntry { name, samples, bytes, blake3 })
+type Numbered = std::iter::Peekable<std::iter::Enumerate<SampleIter>>;
+
+fn lock(samples: &Mutex<Numbered>) -> std::sync::MutexGuard<'_, Numbered> {
+    samples.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -91,7 +91,7 @@ impl<'a> Attempt<'a> {
     /// Learns until the run ends. Returns the addresses of its pictures, too.
     pub(super) fn go(&mut self, on: On<'_>) -> Result<(Ending, Vec<String>), RunError> {
         let run = self.run;
-        let mut loader = run.loader(Part::Learned, self.state.cursor, run.epochs);
+        let mut loader = run.loader(Part::Learned, self.state.cursor, run.epochs)?;
         let mut pictures = Vec::new();
         let ending = loop {
             if self.state.cursor.epoch >= run.epochs {

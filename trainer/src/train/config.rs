@@ -11,7 +11,7 @@ use crate::model::gan::{Gan, GanConfig};
 use crate::model::regression::Regression;
 use crate::model::vae::{Vae, VaeConfig};
 use crate::model::{Descent, Devices, Learner, LearnerError, Method, Rate};
-use crate::stream::{Holdout, Subset};
+use crate::stream::{Holdout, Subset, Workers};
 
 /// Which model, and how large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,9 @@ pub struct TrainConfig {
     pub decay: f64,
     /// Samples that are shuffled together.
     pub window: NonZeroUsize,
+    /// Whose share of each epoch's shards is learned from.
+    #[serde(default, skip_serializing_if = "is_alone")]
+    pub workers: Workers,
     /// Share of the training samples that is held out for validation.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub validation: f64,
@@ -94,6 +97,10 @@ const fn one() -> NonZeroUsize {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_one(count: &NonZeroUsize) -> bool {
     *count == one()
+}
+
+fn is_alone(workers: &Workers) -> bool {
+    *workers == Workers::ALONE
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
@@ -147,7 +154,7 @@ impl TrainConfig {
             .collect()
     }
 
-    fn described(&self) -> [(&'static str, String); 9] {
+    fn described(&self) -> [(&'static str, String); 10] {
         [
             ("model", format!("{:?}", self.model)),
             ("seed", self.seed.to_string()),
@@ -155,6 +162,7 @@ impl TrainConfig {
             ("learning rate", self.learning_rate.to_string()),
             ("decay", self.decay.to_string()),
             ("window", self.window.to_string()),
+            ("worker", self.workers.to_string()),
             ("validation", self.validation.to_string()),
             ("dataset", self.dataset.to_string()),
             ("initial weights", self.init_from.clone().unwrap_or_else(|| "random".to_owned())),

@@ -22,7 +22,9 @@ use crate::checkpoint::{CheckpointId, State};
 use crate::dataset::Split;
 use crate::energy::{Energy, EnergyMeter};
 use crate::model::{Adopted, Devices, Learner};
-use crate::stream::{Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, Subset};
+use crate::stream::{
+    Cursor, Dataset, Holdout, Loader, LoaderConfig, OnCorrupt, Order, StreamError, Subset, Workers,
+};
 
 /// Samples per batch of the evaluation; has no effect on what is learned.
 const TEST_BATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(499);
@@ -79,6 +81,8 @@ pub struct Run<'a> {
     pub patience: Option<Patience>,
     /// Shards that are fetched ahead.
     pub prefetch: NonZeroUsize,
+    /// What to do about damaged and missing shards.
+    pub on_corrupt: OnCorrupt,
     /// Where tensors are computed: a replica of the model on each.
     pub devices: Devices,
     /// What to do about checkpoints that are already there.
@@ -221,18 +225,24 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn loader(&self, part: Part, from: Cursor, until: u64) -> Loader {
-        let TrainConfig { seed, window, batch, .. } = self.config;
+    pub(super) fn loader(
+        &self,
+        part: Part,
+        from: Cursor,
+        until: u64,
+    ) -> Result<Loader, StreamError> {
+        let TrainConfig { seed, window, batch, workers, .. } = self.config;
         let (split, subset) = match part {
             Part::Learned => (Split::Train, self.config.learned()),
             Part::Held(holdout) => (Split::Train, Subset::Held(holdout)),
             Part::Test => (Split::Test, Subset::All),
         };
-        let (order, batch) = match part {
-            Part::Learned => (Order::Shuffled { seed, window }, batch),
-            Part::Held(_) | Part::Test => (Order::Sequential, TEST_BATCH),
+        let (order, batch, workers) = match part {
+            Part::Learned => (Order::Shuffled { seed, window }, batch, workers),
+            Part::Held(_) | Part::Test => (Order::Sequential, TEST_BATCH, Workers::ALONE),
         };
-        let config = LoaderConfig { split, subset, order, batch, prefetch: self.prefetch };
+        let (prefetch, on_corrupt) = (self.prefetch, self.on_corrupt);
+        let config = LoaderConfig { split, subset, order, workers, batch, prefetch, on_corrupt };
         Loader::start(self.runtime.handle(), &self.dataset, config, from, until)
     }
 
@@ -244,7 +254,7 @@ impl Run<'_> {
         on: &mut dyn FnMut(Event<'_>),
     ) -> Result<Judged, PassError> {
         on(Event::Judging);
-        let mut loader = self.loader(part, Cursor::default(), 1);
+        let mut loader = self.loader(part, Cursor::default(), 1)?;
         judge(learner, &mut loader, self.config.seed, &mut || on(Event::Judging))
     }
 }

@@ -4,8 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{count, dataset, load, memory, read, runtime, train};
-use coffer_client::place::Place;
+use coffer_client::ProfileOptions;
+use coffer_client::dataset::pack::Existing;
+use coffer_client::place::{Opener, Place};
+use coffer_gateway::run::Embedded;
 use coffer_train::checkpoint::Selector;
+use coffer_train::dataset::Split;
+use coffer_train::dataset::digit::encode;
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
 
@@ -16,7 +21,7 @@ import struct, sys, tarfile, zlib
 tar = tarfile.open(sys.argv[1])
 members = tar.getmembers()
 assert len(members) == 60, len(members)
-for png, cls in zip(members[::2], members[1::2]):
+for cls, png in zip(members[::2], members[1::2]):
     key, extension = png.name.split(".")
     assert (extension, cls.name) == ("png", key + ".cls"), (png.name, cls.name)
     assert all((m.mtime, m.uid, m.gid, m.mode) == (0, 0, 0, 0o644) for m in (png, cls))
@@ -82,11 +87,70 @@ fn packing_twice_gives_the_same_bytes() {
     let runtime = runtime();
     let source = Source::Synthetic { train: 50, test: 10 };
     let [one, two] = [memory(), memory()].map(|place| {
-        let index = runtime.block_on(pack(&source, &place, count(20), |_, _| ())).unwrap();
+        let index = runtime
+            .block_on(pack(&source, &place, count(20), Existing::Refuse, |_, _| ()))
+            .unwrap();
         (place, index)
     });
     assert_eq!(one.1, two.1);
     for name in ["index.json", "train-000000.tar", "train-000002.tar", "test-000000.tar"] {
         assert!(read(&runtime, &one.0, name) == read(&runtime, &two.0, name), "{name}");
     }
+}
+
+/// All digits, of both splits, through the real gateway; `MNIST_DIR` makes it MNIST itself.
+#[test]
+fn webdataset_reads_our_digits_from_the_gateway() {
+    let runtime = runtime();
+    let (dir, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let source = std::env::var_os("MNIST_DIR")
+        .map_or(Source::Synthetic { train: 300, test: 50 }, |dir| Source::Mnist(dir.into()));
+    let cluster = runtime.block_on(async {
+        std::fs::write(dir.path().join("gateway.toml"), "listen = \"127.0.0.1:0\"\n").unwrap();
+        let cluster = Embedded::start(dir.path(), Default::default()).await.unwrap();
+        let config = Some(cluster.client_profile());
+        let opener = Opener::new(ProfileOptions { config, ..ProfileOptions::default() });
+        let place = opener.create(&"s3://data/digits".parse().unwrap()).await.unwrap();
+        pack(&source, &place, count(4096), Existing::Refuse, |_, _| ()).await.unwrap();
+        opener.close().await;
+        cluster
+    });
+    let expected = work.path().join("expected");
+    for split in Split::ALL {
+        let folder = expected.join(split.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        for (at, sample) in source.samples(split).unwrap().enumerate() {
+            let (key, sample) = (format!("{at:08}"), sample.unwrap());
+            std::fs::write(folder.join(format!("{key}.cls")), sample.label.to_string()).unwrap();
+            let png = &encode(key.clone(), &sample).unwrap().fields["png"];
+            std::fs::write(folder.join(format!("{key}.png")), png).unwrap();
+        }
+    }
+    let key = cluster.root_key();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/tests/clients");
+    let python = std::env::var("COFFER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let output = Command::new(python)
+        .args(["-B", &format!("{root}/webdataset_packed.py")])
+        .env("ENDPOINT", cluster.endpoint())
+        .env("AWS_ACCESS_KEY_ID", &key.access_key)
+        .env("AWS_SECRET_ACCESS_KEY", key.secret_key.as_str())
+        .env("AWS_CA_BUNDLE", cluster.ca_file())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("WORK", work.path())
+        .env("PLACE", "data/digits")
+        .env("EXPECTED", &expected)
+        .output();
+    match output {
+        Err(error) => eprintln!("SKIPPED: Python can't be run here: {error}"),
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&output.stdout);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            // 77 says that webdataset isn't installed.
+            let required = std::env::var_os("COFFER_REQUIRE_CLIENTS").is_some();
+            let skipped = output.status.code() == Some(77) && !required;
+            assert!(output.status.success() || skipped, "{told}\n{errors}");
+            eprintln!("{}", told.lines().last().unwrap_or_default());
+        }
+    }
+    runtime.block_on(cluster.stop());
 }

@@ -1,11 +1,19 @@
 //! Batches come in a determined order, can be taken up anywhere, and damage is named.
 
 use crate::support::{TRAIN, count, damage, dataset, delete, memory, runtime, train};
+use coffer_client::dataset::SplitName;
+use coffer_client::dataset::pack::{Existing, PackError, Packing};
+use coffer_client::dataset::shard::ShardWriter;
+use coffer_client::place::Place;
 use coffer_train::dataset::{PIXELS, Split};
 use coffer_train::stream::{
-    Batch, Cursor, Dataset, Holdout, Loader, LoaderConfig, Order, StreamError, Subset,
+    Batch, Cursor, Dataset, Holdout, Loader, LoaderConfig, OnCorrupt, Order, ReadOptions,
+    StreamError, Subset, Workers,
 };
+use coffer_train::train::Run;
+use std::collections::BTreeMap;
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 fn config(order: Order) -> LoaderConfig {
     LoaderConfig {
@@ -13,7 +21,9 @@ fn config(order: Order) -> LoaderConfig {
         subset: Subset::All,
         order,
         batch: count(16),
+        workers: Workers::ALONE,
         prefetch: count(3),
+        on_corrupt: OnCorrupt::Refuse,
     }
 }
 
@@ -28,7 +38,7 @@ fn batches(
     from: Cursor,
     until: u64,
 ) -> Result<Vec<Batch>, StreamError> {
-    let mut loader = Loader::start(runtime.handle(), dataset, config, from, until);
+    let mut loader = Loader::start(runtime.handle(), dataset, config, from, until)?;
     std::iter::from_fn(|| loader.next_batch().transpose()).collect()
 }
 
@@ -111,6 +121,69 @@ fn a_missing_shard_and_a_missing_dataset_are_named() {
     delete(&runtime, &place, "train-000005.tar");
     let missing = batches(&runtime, &dataset, shuffled(1), Cursor::default(), 1).unwrap_err();
     assert!(missing.to_string().contains("memory://test/train-000005.tar"), "{missing}");
-    let none = runtime.block_on(Dataset::open(&memory())).unwrap_err();
+    let none = runtime.block_on(Dataset::open(&memory(), ReadOptions::default())).unwrap_err();
     assert!(none.to_string().contains("no dataset at memory://test"), "{none}");
+}
+
+#[test]
+fn a_run_that_may_skip_passes_over_damage_and_gives_the_same_numbers_again() {
+    let runtime = runtime();
+    let place = memory();
+    let dataset = dataset(&runtime, &place);
+    damage(&runtime, &place, "train-000002.tar");
+    delete(&runtime, &place, "train-000004.tar");
+    let skip = |epochs, to: &Place| {
+        let skipping = |run: &mut Run<'_>| run.on_corrupt = OnCorrupt::Skip;
+        train(&runtime, &dataset, to, epochs, skipping).unwrap().0
+    };
+    let (whole, cut) = (memory(), memory());
+    let uninterrupted = skip(2, &whole);
+    assert_eq!(dataset.stats().skipped_samples, 2 * 60);
+    assert_eq!(uninterrupted.history[0].steps, 9, "140 samples are left, 16 to a batch");
+    skip(1, &cut);
+    let resumed = skip(2, &cut);
+    assert_eq!(resumed.history[1].train, uninterrupted.history[1].train);
+}
+
+#[test]
+fn workers_learn_from_shares_that_make_up_the_whole() {
+    let runtime = runtime();
+    let dataset = dataset(&runtime, &memory());
+    let share = |worker: &str| {
+        let workers = worker.parse().unwrap();
+        let config = LoaderConfig { workers, ..shuffled(1) };
+        batches(&runtime, &dataset, config, Cursor::default(), 1).unwrap()
+    };
+    let shares = ["0/3", "1/3", "2/3"].map(share);
+    assert!(shares.iter().all(|batches| batches.last().unwrap().last));
+    let mut all: Vec<_> = shares.iter().flat_map(|batches| samples(batches)).collect();
+    let whole = batches(&runtime, &dataset, shuffled(1), Cursor::default(), 1).unwrap();
+    let mut wanted = samples(&whole);
+    all.sort_unstable();
+    wanted.sort_unstable();
+    assert!(all == wanted);
+
+    let alone = memory();
+    train(&runtime, &dataset, &alone, 1, |_| ()).unwrap();
+    let other = |run: &mut Run<'_>| run.config.workers = "1/2".parse().unwrap();
+    let error = train(&runtime, &dataset, &alone, 2, other).unwrap_err().to_string();
+    assert!(error.contains("worker: 0/1, not 1/2"), "{error}");
+}
+
+#[test]
+fn a_dataset_of_something_else_is_refused() {
+    let (runtime, place) = (runtime(), memory());
+    runtime.block_on(async {
+        let packing =
+            Packing::begin(&place, Existing::Refuse, CancellationToken::new()).await.unwrap();
+        let fill = |shard: &mut ShardWriter<_>| {
+            shard.field("a", "txt", 1, &b"x"[..]).unwrap();
+            Ok::<(), PackError>(())
+        };
+        let shard = packing.shard(&SplitName::train(), 0, fill).await.unwrap();
+        let splits = BTreeMap::from([(SplitName::train(), vec![shard])]);
+        packing.publish("texts", BTreeMap::new(), splits).await.unwrap();
+        let error = Dataset::open(&place, ReadOptions::default()).await.unwrap_err();
+        assert!(matches!(error, StreamError::NotDigits { .. }), "{error}");
+    });
 }

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use coffer_client::checkpoint::Loaded;
+use coffer_client::dataset::pack::Existing;
 use coffer_client::place::Place;
 use coffer_train::checkpoint::{Checkpoints, Selector};
 use coffer_train::dataset::pack::pack;
 use coffer_train::dataset::source::Source;
 use coffer_train::model::vae::VaeConfig;
 use coffer_train::model::{Devices, DevicesChoice};
-use coffer_train::stream::Dataset;
+use coffer_train::stream::{Dataset, OnCorrupt, ReadOptions, Workers};
 use coffer_train::train::{
     Event, ModelConfig, Outcome, Resume, Run, RunError, Saving, TrainConfig,
 };
@@ -42,8 +43,8 @@ pub(crate) fn cpu(replicas: usize) -> Devices {
 /// Packs 200 + 40 drawn samples, 30 to a shard, into `place`.
 pub(crate) fn dataset(runtime: &Runtime, place: &Place) -> Dataset {
     let source = Source::Synthetic { train: 200, test: 40 };
-    runtime.block_on(pack(&source, place, count(30), |_, _| ())).unwrap();
-    runtime.block_on(Dataset::open(place)).unwrap()
+    runtime.block_on(pack(&source, place, count(30), Existing::Refuse, |_, _| ())).unwrap();
+    runtime.block_on(Dataset::open(place, ReadOptions::default())).unwrap()
 }
 
 /// Carries out a small run at `place` up to `epochs`. Returns the warnings, too.
@@ -73,6 +74,7 @@ pub(crate) fn watched(
         learning_rate: 1e-3,
         decay: 1.0,
         window: count(70),
+        workers: Workers::ALONE,
         validation: 0.0,
         dataset: dataset.index().version,
         replicas: count(1),
@@ -86,6 +88,7 @@ pub(crate) fn watched(
         epochs,
         patience: None,
         prefetch: count(2),
+        on_corrupt: OnCorrupt::Refuse,
         devices: cpu(1),
         resume: Resume::Auto,
         init: None,

@@ -2,13 +2,15 @@
 
 mod admin;
 mod checkpoint;
+mod dataset;
 
 pub(crate) use admin::{Admin, Gateway, NewNodeArgs, Node, Seconds};
 pub(crate) use checkpoint::{Checkpoint, Prune, Restore};
+pub(crate) use dataset::{Dataset, LsDataset, Pack, SplitSource, Verify};
 
 use clap::{Args, Parser, Subcommand};
 use coffer_client::transfer::ByteRange;
-use coffer_client::{S3Url, Verb};
+use coffer_client::{S3Url, Verb, parse_size};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,7 +23,7 @@ Exit codes:
   3    not found
   4    access denied
   5    the gateway can't be reached or can't serve now
-  6    admin fsck: objects lack shards, all can be read; checkpoint: something is damaged
+  6    admin fsck: objects lack shards, all can be read; checkpoint, dataset: something is damaged
   7    admin fsck: objects can't be read
   8    admin health: the cluster needs an operator
   130  interrupted (143 when terminated)
@@ -127,6 +129,9 @@ pub(crate) enum Command {
     /// Checkpoints of training runs: list, compare, restore, prune, verify
     #[command(subcommand, after_help = checkpoint::HELP)]
     Checkpoint(Checkpoint),
+    /// Datasets: pack files into shards, verify and list them
+    #[command(subcommand, after_help = dataset::HELP)]
+    Dataset(Dataset),
     /// Operate the cluster; needs an administrator's key
     #[command(subcommand)]
     Admin(Admin),
@@ -181,10 +186,10 @@ pub(crate) struct Cp {
     #[arg(long, value_name = "COUNT", default_value = "8", value_parser = at_least_one)]
     pub(crate) parallel: usize,
     /// Size of the parts that large objects are moved in
-    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_size)]
     pub(crate) part_size: u64,
     /// Memory for parts under way
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) memory: u64,
     /// Media type of uploads instead of a guess by name
     #[arg(long, value_name = "TYPE")]
@@ -237,7 +242,7 @@ pub(crate) enum Quota {
         /// s3://BUCKET
         bucket: BucketUrl,
         /// Such as 512MiB, 10GiB or 2TiB
-        #[arg(value_parser = size)]
+        #[arg(value_parser = parse_size)]
         size: u64,
     },
     /// Show a bucket's limit and what it holds
@@ -306,26 +311,6 @@ impl FromStr for ObjectUrl {
     }
 }
 
-/// Reads a size such as `8MiB`, `64M`, `1g` or `1048576`; all units are powers of 1024.
-fn size(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kb" | "kib" => Some(1 << 10),
-        "m" | "mb" | "mib" => Some(1 << 20),
-        "g" | "gb" | "gib" => Some(1 << 30),
-        "t" | "tb" | "tib" => Some(1 << 40),
-        "p" | "pb" | "pib" => Some(1 << 50),
-        _ => None,
-    };
-    let number: Option<u64> = digits.parse().ok();
-    number
-        .zip(factor)
-        .and_then(|(number, factor)| number.checked_mul(factor))
-        .filter(|bytes| *bytes > 0)
-        .ok_or_else(|| "write a size such as 8MiB, 512KiB or 1GiB".to_owned())
-}
-
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "write a number from 1 on".to_owned())
 }
@@ -338,18 +323,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, bytes) in
-            [("8MiB", 8 << 20), ("64M", 64 << 20), ("1g", 1 << 30), ("2TiB", 2 << 40), ("7", 7)]
-        {
-            assert_eq!(size(text), Ok(bytes));
-        }
-        for text in ["", "0", "MiB", "1.5M", "8XB", "99999999999999G", "-1"] {
-            assert!(size(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Partly { failed: u64, kind: Option<ErrorKind> },
     /// A check has found objects that are not whole; it has said which.
     Ailing { readable: bool },
+    /// A check has found damage, and has named it.
+    Damaged,
     /// A check broke off.
     Incomplete { why: String },
     /// What was compared differs; how has been printed.
@@ -43,6 +45,7 @@ impl Failure {
             Self::Partly { kind, .. } => kind.map_or(1, code),
             Self::Ailing { readable: true } => 6,
             Self::Ailing { readable: false } => 7,
+            Self::Damaged => 6,
             Self::Incomplete { .. } => 1,
             Self::Differs => 1,
             Self::NotCompared(failure) => match failure.code() {

@@ -53,6 +53,9 @@ fn serve(command: Command, global: &args::Global, output: &Output) -> Result<(),
             Command::Checkpoint(command) => {
                 return checkpoint(command, global, output, retry).await;
             }
+            Command::Dataset(command) => {
+                return dataset(command, global, output, retry).await;
+            }
             other => other,
         };
         let session = Session::start(global, output, retry)?;
@@ -75,6 +78,19 @@ async fn checkpoint(
 ) -> Result<(), Failure> {
     let session = Session::for_places(global, output, retry)?;
     let result = commands::checkpoint::run(&session, command).await;
+    session.client.close().await;
+    session.interrupted().map_or(result, Err)
+}
+
+/// Serves a command on datasets, which may be in local directories.
+async fn dataset(
+    command: args::Dataset,
+    global: &args::Global,
+    output: &Output,
+    retry: RetryPolicy,
+) -> Result<(), Failure> {
+    let session = Session::for_places(global, output, retry)?;
+    let result = commands::dataset::run(&session, command).await;
     session.client.close().await;
     session.interrupted().map_or(result, Err)
 }

@@ -94,7 +94,7 @@ impl Output {
             }
             Failure::NotCompared(failure) => self.failure(failure),
             Failure::Signal { .. } => self.remark("coffer: interrupted"),
-            Failure::Differs | Failure::NeedsOperator | Failure::ReaderGone => {}
+            Failure::Damaged | Failure::Differs | Failure::NeedsOperator | Failure::ReaderGone => {}
         }
     }
 }

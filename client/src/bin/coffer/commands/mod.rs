@@ -5,6 +5,7 @@ mod buckets;
 mod cat;
 pub(crate) mod checkpoint;
 mod cp;
+pub(crate) mod dataset;
 mod ls;
 mod quota;
 mod rm;
@@ -38,7 +39,7 @@ pub(crate) async fn run(command: Command, session: &Session<'_>) -> Result<(), F
         Command::Quota(command) => session.until_signal(quota::run(session, &command)).await,
         Command::Admin(command) => session.until_signal(admin::run(session, command)).await,
         // Served elsewhere.
-        Command::Checkpoint(_) | Command::Completions { .. } => Ok(()),
+        Command::Checkpoint(_) | Command::Dataset(_) | Command::Completions { .. } => Ok(()),
     }
 }
 

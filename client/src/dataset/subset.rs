@@ -1,7 +1,7 @@
 //! Which samples of a split are delivered: all, or one side of a partition that a seed determines.
 
-use crate::dataset::index::ShardEntry;
-use crate::seeded::{Purpose, shuffle, stream};
+use super::index::ShardEntry;
+use super::seeded::{HOLDOUT, shuffle, stream};
 
 /// A share of each shard's samples that is held out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,7 +36,7 @@ impl Holdout {
     fn mask(self, shard: usize, samples: usize) -> Vec<bool> {
         let mut mask: Vec<bool> = (0..samples).map(|at| at < self.count(samples)).collect();
         let shard = u64::try_from(shard).unwrap_or(u64::MAX);
-        shuffle(&mut stream(self.seed, Purpose::Holdout, &[shard]), &mut mask);
+        shuffle(&mut stream(self.seed, HOLDOUT, &[shard]), &mut mask);
         mask
     }
 }
