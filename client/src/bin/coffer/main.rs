@@ -46,6 +46,7 @@ fn serve(command: Command, global: &args::Global, output: &Output) -> Result<(),
     let retry = match command {
         Command::Cp(_) | Command::Cat { .. } => RetryPolicy::default(),
         Command::Checkpoint(ref command) if command.is_long() => RetryPolicy::default(),
+        Command::Dataset(ref command) if command.is_long() => RetryPolicy::default(),
         _ => RetryPolicy::brief(),
     };
     let result = runtime.block_on(async {

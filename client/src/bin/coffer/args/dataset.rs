@@ -46,6 +46,13 @@ pub(crate) enum Dataset {
     },
 }
 
+impl Dataset {
+    /// Whether it reads or writes a whole dataset.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(self, Self::Pack(_) | Self::Verify(_))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Pack {
     /// Folders and files to pack, as the split `train`; and at the end where to, as
