@@ -37,12 +37,18 @@ const FILES: [(&str, u64, &str); 4] = [
 /// Why MNIST could not be had.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{source}. Without a network, put MNIST's four files into a directory and name it by \
+    "{why}. Without a network, put MNIST's four files into a directory and name it by \
      --mnist-dir, or draw digits with --synthetic"
 )]
 pub struct MnistError {
-    #[from]
-    source: DownloadError,
+    /// No `source`: it's told in full already.
+    why: DownloadError,
+}
+
+impl From<DownloadError> for MnistError {
+    fn from(why: DownloadError) -> Self {
+        Self { why }
+    }
 }
 
 /// The four files.

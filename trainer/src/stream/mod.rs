@@ -3,7 +3,7 @@
 //! The client library's loader does the work (`coffer_client::dataset`): shards are fetched, verified
 //! and decoded ahead of need. Memory is bounded by the window that is being read and the shards on
 //! their way: with the defaults, for MNIST, about 14 MB decoded for the window, and at most four
-//! shards of about 6 MB each.
+//! shards of about 8 MB each.
 
 mod dataset;
 mod loader;
