@@ -44,7 +44,8 @@ pub(super) fn carry_out(
 ) -> anyhow::Result<Watched> {
     let output = &session.output;
     let writing = run.saving.status.subscribe();
-    let watch = Arc::new(Watch::new(about, Arc::clone(meter), writing));
+    let watch = Watch::new(about, Arc::clone(meter), writing).reading(run.dataset.clone());
+    let watch = Arc::new(watch);
     output.tell(Some(Arc::clone(&watch)));
     let _metrics = args.metrics_listen.map(|at| metrics(session, at, &watch)).transpose()?;
     for unavailable in meter.take_news() {

@@ -17,6 +17,8 @@ mod watch;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use coffer_client::dataset::ReadStats;
+
 use crate::checkpoint::{Partial, State, Status};
 use crate::energy::Energy;
 use crate::train::{EpochRecord, Event, Losses, Progress};
@@ -122,6 +124,8 @@ pub struct Telemetry {
     pub history: Vec<EpochRecord>,
     /// The newest checkpoint, and what writing took.
     pub checkpoints: CheckpointFigures,
+    /// What reading the dataset has cost since the start, if that is counted.
+    pub reads: Option<ReadStats>,
     /// Used since the start.
     pub energy: Energy,
     /// The newest messages, oldest first.
@@ -173,6 +177,7 @@ impl Telemetry {
             curve: Series::new(POINTS),
             history: Vec::new(),
             checkpoints: CheckpointFigures::default(),
+            reads: None,
             energy: Energy::default(),
             messages: VecDeque::new(),
             progressed: Duration::ZERO,

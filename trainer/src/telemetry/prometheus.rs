@@ -19,6 +19,7 @@ impl Telemetry {
         self.run(&mut text, unix(Duration::ZERO), unix(self.progressed));
         self.loss(&mut text);
         self.training(&mut text);
+        self.reading(&mut text);
         self.writing(&mut text, unix);
         let name = "coffer_train_energy_joules_total";
         let used = |component| Some((component, self.energy.of(component)?));
@@ -116,6 +117,23 @@ impl Telemetry {
         text.sample(&bucket, &[("le", "+Inf")], times.count());
         text.sample(&format!("{name}_sum"), &[], times.seconds());
         text.sample(&format!("{name}_count"), &[], times.count());
+    }
+
+    fn reading(&self, text: &mut Text) {
+        let Some(reads) = &self.reads else { return };
+        let name = "coffer_train_data_read_bytes_total";
+        text.head(name, Kind::Counter, "Bytes of shards that were read, by where they came from.");
+        text.sample(name, &[("from", "store")], reads.network_bytes);
+        text.sample(name, &[("from", "cache")], reads.cache_bytes);
+        let mut counter = |name, help, value: u64| text.one(name, Kind::Counter, help, value);
+        let help = "Shards that came from the cache.";
+        counter("coffer_train_cache_hits_total", help, reads.cache_hits);
+        let help = "Shards that were not in the cache, or damaged there.";
+        counter("coffer_train_cache_misses_total", help, reads.cache_misses);
+        let help = "Reads of shards that were made again.";
+        counter("coffer_train_data_retries_total", help, reads.retries);
+        let help = "Samples that were passed over, since their shard is damaged or missing.";
+        counter("coffer_train_samples_skipped_total", help, reads.skipped_samples);
     }
 
     fn writing(&self, text: &mut Text, unix: impl Fn(Duration) -> f64) {

@@ -131,6 +131,7 @@ fn a_resumed_run_goes_on_counting_steps_but_not_what_others_did() {
 fn metrics_tell_the_state() {
     let mut state = state();
     state.energy = Energy { cpu_joules: Some(12.5), gpu_joules: None };
+    state.reads = Some(ReadStats { network_bytes: 7, cache_hits: 3, ..ReadStats::default() });
     state.say(at(5), Level::Note, "no warning");
     state.say(at(5), Level::Warning, "a warning");
     let started = SystemTime::UNIX_EPOCH + at(1000);
@@ -146,6 +147,8 @@ fn metrics_tell_the_state() {
         ("coffer_train_loss{part=\"train\"}", 4.0),
         ("coffer_train_loss{part=\"validation\"}", 6.0),
         ("coffer_train_loss_term{part=\"test\",term=\"kl\"}", 1.75),
+        ("coffer_train_data_read_bytes_total{from=\"store\"}", 7.0),
+        ("coffer_train_cache_hits_total", 3.0),
         ("coffer_train_samples_total", 1500.0),
         ("coffer_train_training_seconds_total", 5.0),
         ("coffer_train_data_wait_seconds_total", 1.25),
@@ -200,6 +203,7 @@ fn full() -> Telemetry {
     state.energy = Energy { cpu_joules: Some(1.0), gpu_joules: Some(1.0) };
     let saved = Saved { id: "step-00000100".to_owned(), at: at(3), seconds: 0.5, bytes: 1 };
     state.checkpoints.last = Some(saved);
+    state.reads = Some(ReadStats::default());
     state
 }
 

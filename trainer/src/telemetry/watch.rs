@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{About, Level, Telemetry};
 use crate::checkpoint::Status;
 use crate::energy::EnergyMeter;
+use crate::stream::Dataset;
 use crate::train::Event;
 
 /// A run that is watched.
@@ -16,6 +17,7 @@ pub struct Watch {
     telemetry: Mutex<Telemetry>,
     meter: Arc<EnergyMeter>,
     writing: watch::Receiver<Status>,
+    dataset: Option<Dataset>,
     started: Instant,
     started_at: SystemTime,
 }
@@ -25,7 +27,12 @@ impl Watch {
     pub fn new(about: About, meter: Arc<EnergyMeter>, writing: watch::Receiver<Status>) -> Self {
         let telemetry = Mutex::new(Telemetry::new(about));
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        Self { telemetry, meter, writing, started, started_at }
+        Self { telemetry, meter, writing, dataset: None, started, started_at }
+    }
+
+    /// Counts what reading `dataset` costs, too.
+    pub fn reading(self, dataset: Dataset) -> Self {
+        Self { dataset: Some(dataset), ..self }
     }
 
     /// Takes note of an event.
@@ -45,6 +52,7 @@ impl Watch {
         let mut telemetry = self.lock();
         telemetry.energy = energy;
         telemetry.checkpoints.status = status;
+        telemetry.reads = self.dataset.as_ref().map(Dataset::stats);
         look(&telemetry, self.started.elapsed())
     }
 

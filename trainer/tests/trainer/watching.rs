@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use coffer_client::checkpoint::Energy;
 use coffer_train::checkpoint::{Selector, State, Status};
+use coffer_train::dataset::Split;
 use coffer_train::energy::{EnergyMeter, Rapl};
 use coffer_train::telemetry::{About, MetricsServer, Watch};
 use coffer_train::train::{Event, Run};
@@ -62,7 +63,8 @@ fn metrics_are_told_while_the_run_goes_on() {
     let (dataset, place) = (dataset(&runtime, &memory()), memory());
     let status = watch::Sender::new(Status::default());
     let nothing_measured = Arc::new(EnergyMeter::of(Vec::new(), Vec::new()));
-    let watch = Arc::new(Watch::new(about(), nothing_measured, status.subscribe()));
+    let watch = Watch::new(about(), nothing_measured, status.subscribe());
+    let watch = Arc::new(watch.reading(dataset.clone()));
     let any = "127.0.0.1:0".parse().unwrap();
     let server = MetricsServer::start(&runtime, any, Arc::clone(&watch)).unwrap();
     let address = server.address();
@@ -81,6 +83,10 @@ fn metrics_are_told_while_the_run_goes_on() {
     assert!(last.contains(&format!("\ncoffer_train_samples_total {}\n", 2 * TRAIN)), "{last}");
     assert!(last.contains("\ncoffer_train_loss{part=\"test\"} "), "{last}");
     assert!(!last.contains("energy"), "{last}");
+    let shards = Split::ALL.iter().flat_map(|split| dataset.shards(*split));
+    let bytes = 2 * shards.map(|shard| shard.bytes).sum::<u64>();
+    let read = format!("\ncoffer_train_data_read_bytes_total{{from=\"store\"}} {bytes}\n");
+    assert!(last.contains(&read), "{last}");
     // The first epoch's checkpoint is safe once the second's is taken.
     let written = ask(address, "GET /metrics");
     for name in ["checkpoint_timestamp_seconds", "checkpoint_duration_seconds", "checkpoint_bytes"]
