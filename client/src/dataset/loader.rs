@@ -17,7 +17,7 @@ use super::error::{Damage, DatasetError};
 use super::fetch::Dataset;
 use super::index::ShardEntry;
 use super::name::SplitName;
-use super::plan::{Course, Cursor, Order};
+use super::plan::{Course, Cursor, Order, Window};
 use super::shard::{self, Sample};
 use super::subset::Subset;
 use super::workers::Workers;
@@ -76,7 +76,8 @@ pub enum Delivery<T> {
         /// The sample, decoded.
         item: T,
     },
-    /// An epoch of which samples were delivered is over; the next one, if any, follows.
+    /// An epoch is over; the next one, if any, follows. No sample comes before this where all that
+    /// was left of the epoch after the place to go on from is damaged, and may be.
     EndOfEpoch(u64),
 }
 
@@ -186,15 +187,17 @@ impl<D: Decode> Work<D> {
         let Course { order, .. } = self.course();
         let entries = self.dataset.shards(&self.config.split).to_vec();
         let mut shards = Box::pin(self.clone().loaded(from, until));
-        let mut delivered = false;
-        for visit in self.course().visits(entries, from, until) {
+        let (mut wanted, mut delivered) = (false, false);
+        for visit in self.course().visits(entries.clone(), from, until) {
             let mut items = Vec::with_capacity(visit.window.samples);
             for _ in &visit.window.shards {
                 let shard = shards.next().await.unwrap_or(Err(DatasetError::Stopped));
                 items.append(&mut shard.map_err(Some)?);
             }
+            let picks = self.picks(&visit.window, &entries);
             let permutation = visit.window.permutation(order).into_iter().enumerate();
             for (place, sample) in permutation.skip(visit.used) {
+                wanted |= picks.get(sample) == Some(&true);
                 let Some(item) = items.get_mut(sample).and_then(Option::take) else { continue };
                 let at = Cursor { epoch: visit.window.epoch, sample: visit.first + place };
                 sender.send(Ok(Delivery::Sample { at, item })).await.map_err(|_| None)?;
@@ -202,15 +205,25 @@ impl<D: Decode> Work<D> {
             }
             if visit.last {
                 let epoch = visit.window.epoch;
-                if std::mem::take(&mut delivered) {
-                    sender.send(Ok(Delivery::EndOfEpoch(epoch))).await.map_err(|_| None)?;
-                } else if from < (Cursor { epoch, sample: 1 }) {
+                let whole = from <= (Cursor { epoch, sample: 0 });
+                if !std::mem::take(&mut delivered) && whole {
                     let dataset = self.dataset.place().address().to_owned();
                     return Err(Some(DatasetError::NothingLeft { dataset, epoch: epoch + 1 }));
+                }
+                // After the last sample of an epoch, its end has been told before.
+                if std::mem::take(&mut wanted) {
+                    sender.send(Ok(Delivery::EndOfEpoch(epoch))).await.map_err(|_| None)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Which of a window's samples are in the subset, in the order of its shards.
+    fn picks(&self, window: &Window, entries: &[ShardEntry]) -> Vec<bool> {
+        let entry = |number: &usize| Some((*number, entries.get(*number)?));
+        let shards = window.shards.iter().filter_map(entry);
+        shards.flat_map(|(number, entry)| self.config.subset.picks(number, entry.samples)).collect()
     }
 
     fn course(&self) -> Course {

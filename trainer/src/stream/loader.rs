@@ -77,7 +77,8 @@ impl Loader {
         Ok(Self { samples, batch, open: None, waited: Duration::ZERO })
     }
 
-    /// The next batch, or none after the last epoch. Blocks; call it outside of async code.
+    /// The next batch; none after the last epoch, and where an epoch that was gone on with has nothing
+    /// left that can be read. Blocks; call it outside of async code.
     ///
     /// # Errors
     /// If a shard is damaged or out of reach; the loader has ended then.
@@ -95,9 +96,7 @@ impl Loader {
                     }
                 }
                 Some(Delivery::EndOfEpoch(_)) => {
-                    if let Some(batch) = self.open.take() {
-                        return Ok(Some(Batch { last: true, ..batch }));
-                    }
+                    return Ok(self.open.take().map(|batch| Batch { last: true, ..batch }));
                 }
                 None => return Ok(self.open.take()),
             }

@@ -146,6 +146,22 @@ fn a_run_that_may_skip_passes_over_damage_and_gives_the_same_numbers_again() {
 }
 
 #[test]
+fn an_epoch_of_which_nothing_sound_is_left_ends_before_the_next_begins() {
+    let runtime = runtime();
+    let place = memory();
+    let dataset = dataset(&runtime, &place);
+    delete(&runtime, &place, "train-000006.tar");
+    let sequential = config(Order::Sequential);
+    let config = LoaderConfig { on_corrupt: OnCorrupt::Skip, ..sequential };
+    // The first six of seven shards have been learned from.
+    let from = Cursor { epoch: 0, sample: 180 };
+    let mut loader = Loader::start(runtime.handle(), &dataset, config, from, 2).unwrap();
+    assert_eq!(loader.next_batch().unwrap(), None);
+    let next = loader.next_batch().unwrap().unwrap();
+    assert_eq!(next.start, Cursor { epoch: 1, sample: 0 });
+}
+
+#[test]
 fn workers_learn_from_shares_that_make_up_the_whole() {
     let runtime = runtime();
     let dataset = dataset(&runtime, &memory());
