@@ -94,15 +94,7 @@ impl Checkpoints {
 
     async fn part(&self, entry: &Entry, name: &str, part: &Part) -> Result<Bytes, CheckpointError> {
         let chunks: Vec<Bytes> = self.chunks(part).try_collect().await?;
-        // Most parts are a single chunk, and needn't be copied.
-        let content = match <[Bytes; 1]>::try_from(chunks) {
-            Ok([only]) => only,
-            Err(chunks) => {
-                let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-                chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
-                whole.freeze()
-            }
-        };
+        let content = joined(chunks);
         if Digest::of(&content) != part.blake3 {
             return Err(CheckpointError::Corrupt {
                 object: self.place.address_of(&name_in(entry.save, MANIFEST)),
@@ -173,5 +165,17 @@ impl Checkpoints {
             }
         }
         Ok(problems)
+    }
+}
+
+/// The pieces, one after the other. A single one, as most parts are, isn't copied.
+pub(super) fn joined(pieces: Vec<Bytes>) -> Bytes {
+    match <[Bytes; 1]>::try_from(pieces) {
+        Ok([only]) => only,
+        Err(pieces) => {
+            let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+            whole.freeze()
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+use super::load::joined;
 use super::manifest::{CHUNK, Chunk, Part};
 use super::tensors::{Header, HeaderError, LENGTH_BYTES, header_place};
 use super::{CheckpointError, Checkpoints};
@@ -54,14 +55,7 @@ impl PartReader<'_> {
             let inside = |place: u64| in_memory(place.saturating_sub(start)).min(chunk.len());
             pieces.push(chunk.slice(inside(range.start)..inside(range.end)));
         }
-        Ok(match <[Bytes; 1]>::try_from(pieces) {
-            Ok([only]) => only,
-            Err(pieces) => {
-                let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-                pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
-                whole.freeze()
-            }
-        })
+        Ok(joined(pieces))
     }
 
     /// The tensors of a safetensors file, from its header; nothing else is read.

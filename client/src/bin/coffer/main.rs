@@ -12,7 +12,7 @@ use clap::{CommandFactory, Parser};
 use coffer_client::RetryPolicy;
 use exit::Failure;
 use output::Output;
-use session::Session;
+use session::{Places, Session};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -52,10 +52,14 @@ fn serve(command: Command, global: &args::Global, output: &Output) -> Result<(),
     let result = runtime.block_on(async {
         let command = match command {
             Command::Checkpoint(command) => {
-                return checkpoint(command, global, output, retry).await;
+                let run =
+                    async |session: &Places<'_>| commands::checkpoint::run(session, command).await;
+                return on_places(global, output, retry, run).await;
             }
             Command::Dataset(command) => {
-                return dataset(command, global, output, retry).await;
+                let run =
+                    async |session: &Places<'_>| commands::dataset::run(session, command).await;
+                return on_places(global, output, retry, run).await;
             }
             other => other,
         };
@@ -70,28 +74,15 @@ fn serve(command: Command, global: &args::Global, output: &Output) -> Result<(),
     result
 }
 
-/// Serves a command on checkpoints, which may be in local directories.
-async fn checkpoint(
-    command: args::Checkpoint,
+/// Serves a command on places, which may be local directories.
+async fn on_places(
     global: &args::Global,
     output: &Output,
     retry: RetryPolicy,
+    run: impl AsyncFnOnce(&Places<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let session = Session::for_places(global, output, retry)?;
-    let result = commands::checkpoint::run(&session, command).await;
-    session.client.close().await;
-    session.interrupted().map_or(result, Err)
-}
-
-/// Serves a command on datasets, which may be in local directories.
-async fn dataset(
-    command: args::Dataset,
-    global: &args::Global,
-    output: &Output,
-    retry: RetryPolicy,
-) -> Result<(), Failure> {
-    let session = Session::for_places(global, output, retry)?;
-    let result = commands::dataset::run(&session, command).await;
+    let result = run(&session).await;
     session.client.close().await;
     session.interrupted().map_or(result, Err)
 }

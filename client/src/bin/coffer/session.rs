@@ -19,6 +19,9 @@ pub(crate) struct Session<'a, C = Client> {
     signal: Arc<AtomicU8>,
 }
 
+/// One run of a command whose datasets or checkpoints may also be local.
+pub(crate) type Places<'a> = Session<'a, Opener>;
+
 impl<'a> Session<'a> {
     /// Resolves the profile; `retry` says how patient the command is.
     pub(crate) fn start(

@@ -10,15 +10,12 @@ mod verify;
 
 use crate::args::Checkpoint;
 use crate::exit::Failure;
-use crate::session::Session;
+use crate::session::Places;
 use coffer_client::Error;
 use coffer_client::checkpoint::{
     CheckpointAddress, CheckpointError, Checkpoints, Entry, Manifest, Position, Root, Selector,
 };
-use coffer_client::place::{Address, Opener};
-
-/// The program, where runs may also be local.
-type Places<'a> = Session<'a, Opener>;
+use coffer_client::place::Address;
 
 pub(crate) async fn run(session: &Places<'_>, command: Checkpoint) -> Result<(), Failure> {
     session.until_signal(serve(session, command)).await

@@ -7,13 +7,10 @@ mod verify;
 
 use crate::args::Dataset as Command;
 use crate::exit::Failure;
-use crate::session::Session;
+use crate::session::Places;
 use coffer_client::dataset::{Dataset, DatasetError, ReadOptions, SplitName};
-use coffer_client::place::{Address, Opener};
+use coffer_client::place::Address;
 use coffer_client::{Error, RetryPolicy};
-
-/// The program, where datasets may also be local.
-type Places<'a> = Session<'a, Opener>;
 
 pub(crate) async fn run(session: &Places<'_>, command: Command) -> Result<(), Failure> {
     match command {
