@@ -10,6 +10,7 @@ use crate::s3::{S3Code, S3Error};
 use crate::transport::TransportError;
 use crate::url::{S3Url, S3UrlError};
 use std::error::Error as StdError;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Anything that went wrong, with what, where and, by [`Error::hint`], what to do about it.
@@ -254,6 +255,25 @@ impl Error {
     }
 }
 
+/// Shows an error with its sources, each said once: some messages end with their source's.
+#[derive(Debug, Clone, Copy)]
+pub struct InFull<'a>(pub &'a (dyn StdError + 'static));
+
+impl fmt::Display for InFull<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        for source in chain(self.0).skip(1) {
+            let text = source.to_string();
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `error` and its sources, outermost first.
 pub(crate) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
@@ -266,4 +286,31 @@ pub(crate) fn find_in_chain<'a, E: StdError + 'static>(
     error: &'a (dyn StdError + 'static),
 ) -> Option<&'a E> {
     chain(error).find_map(|error| error.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Nested {
+        #[error("index: {source}")]
+        Repeats { source: Box<Nested> },
+        #[error("can't read")]
+        Adds { source: Box<Nested> },
+        #[error("broken")]
+        Root,
+    }
+
+    #[test]
+    fn an_error_in_full_says_each_source_once() {
+        let repeats = |source| Nested::Repeats { source: Box::new(source) };
+        let adds = |source| Nested::Adds { source: Box::new(source) };
+        let told = |error: Nested| InFull(&error).to_string();
+        assert_eq!(told(Nested::Root), "broken");
+        assert_eq!(told(repeats(Nested::Root)), "index: broken");
+        assert_eq!(told(adds(Nested::Root)), "can't read: broken");
+        assert_eq!(told(repeats(adds(Nested::Root))), "index: can't read: broken");
+        assert_eq!(told(adds(repeats(Nested::Root))), "can't read: index: broken");
+    }
 }

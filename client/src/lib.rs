@@ -34,7 +34,7 @@ mod url;
 pub use client::{Client, ClientOptions};
 pub use digest::Digest;
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, InFull};
 pub use profile::{Credentials, Http3, Profile, ProfileError, ProfileOptions};
 pub use retry::RetryPolicy;
 pub use s3::{

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use coffer_client::ProfileOptions;
 use coffer_client::place::Opener;
+use coffer_client::{InFull, ProfileOptions};
 use tokio::runtime::Runtime;
 
 use args::{Cli, Command, Global};
@@ -82,7 +82,7 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("coffer-train: {error:#}");
+            eprintln!("coffer-train: {}", InFull(error.as_ref()));
             exit::code(&error)
         }
     }

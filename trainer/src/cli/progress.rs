@@ -153,8 +153,12 @@ impl Progress {
         self.bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
         if let Some(last) = self.lines.as_mut().filter(|last| last.elapsed() >= LINE_EVERY) {
             *last = Instant::now();
-            let total = self.bar.length().unwrap_or_default();
-            let _ = writeln!(stderr(), "{} {done}/{total} {message}", self.bar.prefix());
+            // How much there will be is not known at the beginning of everything.
+            let of = match self.bar.length().unwrap_or_default() {
+                0 => String::new(),
+                total => format!("/{total}"),
+            };
+            let _ = writeln!(stderr(), "{} {done}{of} {message}", self.bar.prefix());
         }
         self.bar.set_message(message);
     }

@@ -12,6 +12,7 @@ use clap::{CommandFactory, Parser};
 use coffer_bench::report::{self, Report};
 use coffer_bench::s3::Target;
 use coffer_bench::{parts, session};
+use coffer_client::InFull;
 use exit::Ended;
 use std::io::Write;
 use std::path::Path;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
             if error.downcast_ref::<std::io::Error>().is_some_and(is_broken_pipe) {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("coffer-bench: {error:#}");
+            eprintln!("coffer-bench: {}", InFull(error.as_ref()));
             Ended::Failed.into()
         }
     }
@@ -75,7 +76,7 @@ fn load(command: &Command) -> anyhow::Result<Ended> {
         Ok(Some(planned)) => planned,
         Ok(None) => return Ok(Ended::Well),
         Err(error) => {
-            eprintln!("coffer-bench: {error:#}");
+            eprintln!("coffer-bench: {}", InFull(error.as_ref()));
             return Ok(Ended::WrongUsage);
         }
     };
