@@ -5,6 +5,7 @@
 
 mod faults;
 mod gateway;
+mod parts;
 mod reports;
 mod server;
 mod support;

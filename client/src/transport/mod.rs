@@ -17,6 +17,7 @@ mod tcp;
 mod tls;
 
 pub use error::{Carrier, TransportError};
+pub use quic::{quic_config, quic_socket};
 pub use tls::client_config;
 
 use crate::endpoint::Endpoint;

@@ -8,7 +8,7 @@ use crate::endpoint::Endpoint;
 use bytes::Bytes;
 use h3_quinn::OpenStreams;
 use object_store::client::{HttpRequest, HttpResponse};
-use quinn::crypto::rustls::QuicClientConfig;
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,15 +63,45 @@ struct Connection {
     requests: Requests,
 }
 
-fn open_socket(local: SocketAddr) -> std::io::Result<quinn::Endpoint> {
+/// A socket for connections by [`quic_config`]. Must be called within a Tokio runtime.
+///
+/// # Errors
+/// When `local` can't be bound.
+pub fn quic_socket(local: SocketAddr) -> std::io::Result<quinn::Endpoint> {
     let socket = std::net::UdpSocket::bind(local)?;
     let mut config = quinn::EndpointConfig::default();
     config.max_udp_payload_size(LARGEST_PACKET).map_err(std::io::Error::other)?;
     quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))
 }
 
+/// How HTTP/3 is spoken: windows, packets, patience. `tls` as for TCP; its application protocols are
+/// left out.
+///
+/// # Errors
+/// When `tls` has no cipher that QUIC begins with.
+pub fn quic_config(
+    tls: &rustls::ClientConfig,
+) -> Result<quinn::ClientConfig, NoInitialCipherSuite> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
+    let crypto = QuicClientConfig::try_from(tls)?;
+    let mut transport = quinn::TransportConfig::default();
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(LARGEST_PACKET);
+    transport
+        .max_idle_timeout(IDLE_LIMIT.try_into().ok())
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .stream_receive_window(STREAM_WINDOW.into())
+        .receive_window(CONNECTION_WINDOW.into())
+        .send_window(SEND_WINDOW)
+        .mtu_discovery_config(Some(discovery));
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}
+
 impl QuicClient {
-    /// `tls` as for TCP; its application protocols are left out.
+    /// `tls` as for TCP.
     pub(super) fn new(
         endpoint: Endpoint,
         tls: &rustls::ClientConfig,
@@ -79,27 +109,11 @@ impl QuicClient {
         connect_limit: Duration,
         stall: StallLimit,
     ) -> Result<Self, TransportError> {
-        let mut tls = tls.clone();
-        tls.alpn_protocols = vec![b"h3".to_vec()];
-        let setup = |reason: String| TransportError::Connect {
+        let config = quic_config(tls).map_err(|error| TransportError::Connect {
             endpoint: endpoint.clone(),
             carrier: Carrier::Http3,
-            reason,
-        };
-        let crypto = QuicClientConfig::try_from(tls).map_err(|error| setup(error.to_string()))?;
-        let mut transport = quinn::TransportConfig::default();
-        let idle = IDLE_LIMIT.try_into().map_err(|_| setup("idle limit too long".to_owned()))?;
-        transport
-            .max_idle_timeout(Some(idle))
-            .keep_alive_interval(Some(KEEP_ALIVE))
-            .stream_receive_window(STREAM_WINDOW.into())
-            .receive_window(CONNECTION_WINDOW.into())
-            .send_window(SEND_WINDOW);
-        let mut discovery = quinn::MtuDiscoveryConfig::default();
-        discovery.upper_bound(LARGEST_PACKET);
-        transport.mtu_discovery_config(Some(discovery));
-        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-        config.transport_config(Arc::new(transport));
+            reason: error.to_string(),
+        })?;
         let pool = Mutex::default();
         Ok(Self { config, endpoint, ca_file, connect_limit, stall, pool })
     }
@@ -169,7 +183,7 @@ impl QuicClient {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = open_socket(local).map_err(|error| self.failed(error))?;
+        let socket = quic_socket(local).map_err(|error| self.failed(error))?;
         let quic = socket
             .connect_with(self.config.clone(), address, self.endpoint.host())
             .map_err(|error| self.failed(error))?

@@ -40,8 +40,11 @@ const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// The largest UDP payload that path MTU discovery tries: a jumbo frame's.
 const MAX_MTU: u16 = 8952;
 
-/// A QUIC endpoint on a bound socket.
-pub(super) fn endpoint(socket: UdpSocket, tls: &ServerTls) -> io::Result<quinn::Endpoint> {
+/// A QUIC endpoint on a bound socket, as HTTP/3 is served on. Must be called within a Tokio runtime.
+///
+/// # Errors
+/// When the socket or the TLS configuration can't be used.
+pub fn endpoint(socket: UdpSocket, tls: &ServerTls) -> io::Result<quinn::Endpoint> {
     let crypto = QuicServerConfig::try_from(tls.quic()).map_err(io::Error::other)?;
     let mut transport = quinn::TransportConfig::default();
     transport

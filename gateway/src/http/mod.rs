@@ -42,6 +42,8 @@ mod tcp;
 pub mod tls;
 mod wording;
 
+pub use h3::endpoint as quic_endpoint;
+
 use front::Front;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

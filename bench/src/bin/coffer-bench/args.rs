@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use coffer_bench::data::Size;
 use coffer_bench::load::Mix;
+use coffer_bench::parts::Part;
 use coffer_bench::s3::Http;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -125,14 +126,26 @@ pub(crate) enum Command {
         #[arg(long, default_value = "coffer-bench")]
         prefix: String,
     },
-    /// Measure sealing, erasure coding and hashing of 4 MiB chunks on one core, beside memcpy
-    Pipeline {
-        /// How often each part is measured; the median counts
-        #[arg(long, default_value_t = 7)]
-        runs: usize,
+    /// Measure Coffer's own parts, each beside its physical limit, in turns
+    Parts {
+        /// Which; all, if none is named
+        parts: Vec<Part>,
+        /// Turns of each part and its limits; the median counts
+        #[arg(long, value_name = "N", default_value_t = 7)]
+        rounds: usize,
+        /// How long a turn is at least; 0s does each work once a turn
+        #[arg(long, value_parser = humantime::parse_duration, default_value = "250ms")]
+        slice: Duration,
+        /// Where to keep, for the time being, what volumes, index, catalog and gateway store: it must
+        /// be on the disk that is meant [default: the system's directory for temporary files]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// Show no progress
+        #[arg(long, short)]
+        quiet: bool,
     },
     /// Print completions for a shell
     Completions {

@@ -33,7 +33,8 @@ impl Bars {
         self.bar.finish_and_clear();
     }
 
-    fn begin(&self, message: String) {
+    /// Tells what goes on from now on.
+    pub(crate) fn begin(&self, message: String) {
         self.bar.reset_elapsed();
         self.bar.set_message(message);
     }

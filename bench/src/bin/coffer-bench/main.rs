@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use args::{Cli, Command};
 use bars::Bars;
 use clap::{CommandFactory, Parser};
+use coffer_bench::parts::Effort;
 use coffer_bench::report::{self, Report};
 use coffer_bench::s3::Target;
 use coffer_bench::{parts, session};
@@ -34,8 +35,12 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<Ended> {
     match command {
-        Command::Pipeline { runs, json } => {
-            let report = parts::measure(runs)?;
+        Command::Parts { parts, rounds, slice, dir, json, quiet } => {
+            let bars = Bars::new(!quiet);
+            let tell = |part| bars.begin(format!("measuring {part}"));
+            let report = parts::measure(&parts, Effort { rounds, slice }, dir.as_deref(), tell);
+            bars.finish();
+            let report = report?;
             print(json, &report, &report)?;
             Ok(Ended::Well)
         }

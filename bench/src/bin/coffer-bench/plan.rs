@@ -195,7 +195,7 @@ fn shape(command: &Command) -> anyhow::Result<Option<Shape<'_>>> {
         }
         Command::Compare { .. }
         | Command::Clean { .. }
-        | Command::Pipeline { .. }
+        | Command::Parts { .. }
         | Command::Completions { .. } => return Ok(None),
     }))
 }
