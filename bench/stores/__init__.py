@@ -1,0 +1,1 @@
+"""Stores that scripts in this directory start: Coffer and others, each as processes on loopback."""
