@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -123,6 +124,11 @@ class Store:
             return "\n".join((self.where / "log").read_text(errors="replace").splitlines()[-5:])
         except OSError:
             return "it has said nothing"
+
+
+def end_when_told():
+    """Has SIGTERM unwind the script, so that it ends what it has started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 def free_ports(count, kind=socket.SOCK_STREAM):
