@@ -6,6 +6,7 @@ mod defaults;
 mod exit;
 mod grid;
 mod live;
+mod log;
 mod observe;
 mod pack;
 mod progress;
@@ -14,7 +15,6 @@ mod serve;
 mod signals;
 mod train;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -45,27 +45,15 @@ impl Session {
             profile: global.profile.clone(),
             endpoint: global.endpoint.clone(),
         });
-        Ok(Self { runtime, opener, output: Output::new(global.json, global.quiet) })
+        let output = Output::new(global.json, global.quiet);
+        log::start(&output);
+        Ok(Self { runtime, opener, output })
     }
-}
-
-/// Warnings of the client library go to standard error; `COFFER_LOG` shows more.
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("COFFER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("coffer_client=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .init();
 }
 
 /// Runs the program on the process's arguments.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
     let outcome = Session::start(&cli.global).and_then(|session| {
         let outcome = match &cli.command {
             Command::Pack(args) => pack::run(&session, args),

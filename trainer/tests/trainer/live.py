@@ -6,8 +6,10 @@ import os
 import pty
 import re
 import select
+import pathlib
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -28,6 +30,14 @@ if case in KEYS:
     command += ["--epochs", "1000000"]
 elif case == "error":
     command += ["--epochs", "1", "--learning-rate", "1e20"]
+elif case == "warnings":
+    # A shard is damaged; its samples are passed over, and the client library warns of it.
+    place = pathlib.Path(here, "store", "mnist")
+    packed = ["pack", "--to", f"file://{place}", "--synthetic", "--shard-samples", "1024", "-q"]
+    subprocess.run([program, *packed], check=True)
+    shard = min(place.rglob("*train*.tar"))
+    shard.write_bytes(b"\1" * shard.stat().st_size)
+    command += ["--epochs", "2", "--on-corrupt", "skip"]
 else:
     command += ["--epochs", "2"]
 
@@ -107,6 +117,10 @@ after = after.decode()
 if case == "to-the-end":
     check(code == 0, "it failed")
     check(after.count("epoch ") >= 2 and "test loss" in after, "results are missing at the end")
+elif case == "warnings":
+    check(code == 0, "it failed")
+    check("skipping 1024 samples" in shown, "the warning is not on the screen")
+    check(re.search("warning: skipping 1024 samples: .*BLAKE3", after), "it is not told afterwards")
 elif case == "error":
     check(code == 1, "it did not fail")
     check("lower the learning rate" in after, "the error is not told")

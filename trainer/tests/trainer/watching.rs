@@ -250,3 +250,8 @@ fn ctrl_c_ends_the_run_and_gives_the_terminal_back() {
 fn an_error_is_told_on_the_terminal_as_it_was() {
     live("error");
 }
+
+#[test]
+fn warnings_of_the_client_library_are_shown_in_the_view_and_told_after_it() {
+    live("warnings");
+}
