@@ -19,7 +19,7 @@ pub(crate) const CLASSIFIER: Defaults =
     Defaults { epochs: 5, batch: count(32), learning_rate: 1.5e-3, decay: 0.6 };
 /// Of the adversarial networks.
 pub(crate) const GAN: Defaults =
-    Defaults { epochs: 5, batch: count(64), learning_rate: 1e-3, decay: 0.75 };
+    Defaults { epochs: 5, batch: count(64), learning_rate: 5e-4, decay: 0.75 };
 /// Of the linear regression.
 pub(crate) const LINEAR: Defaults =
     Defaults { epochs: 10, batch: count(64), learning_rate: 2e-3, decay: 0.8 };
