@@ -23,9 +23,9 @@ const CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 const SEND_WINDOW: u64 = 16 * 1024 * 1024;
 /// The largest head of an answer, in bytes.
 const HEADER_LIMIT: u64 = 64 * 1024;
-/// The largest UDP payload to send or take: what a jumbo frame carries. Discovery finds out whether
-/// the path does.
-const LARGEST_PACKET: u16 = 8952;
+/// The largest UDP payload to send or take; discovery finds out what the path carries. Quinn hands the
+/// kernel ten packets at a time, which drops all of them if they exceed 64 KiB.
+const LARGEST_PACKET: u16 = 6500;
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// A server that is silent for so long, keep-alives unanswered, is gone.
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
