@@ -41,6 +41,7 @@ pub mod ids;
 pub mod journal;
 pub mod layout;
 pub mod manifest;
+pub mod md5;
 pub mod placement;
 pub mod random;
 pub mod repair;

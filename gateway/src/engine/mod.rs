@@ -7,6 +7,7 @@
 //! | [`budget`] | the bound on memory for chunks in flight |
 //! | [`chunker`] | cutting a request body into chunks |
 //! | [`write`] | a body becomes a part |
+//! | `etag` | the MD5 of bodies, several at a time |
 //! | [`store`] | a chunk's shards reach a quorum of nodes |
 //! | [`read`] | a range of an object becomes a stream |
 //! | [`fetch`] | a chunk's segments are fetched, around lost and damaged shards |
@@ -20,6 +21,7 @@
 pub mod budget;
 pub mod chunker;
 mod compare;
+mod etag;
 pub mod fetch;
 pub mod fsck;
 pub mod gc;
@@ -36,6 +38,7 @@ use budget::Budget;
 use coffer_core::erasure::Coder;
 use coffer_core::random::{OsRandom, Random};
 use coffer_core::seal::CipherSuite;
+use etag::Etags;
 use nodes::NodeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +84,7 @@ pub struct Engine {
     nodes: NodeSet,
     coder: Arc<Coder>,
     budget: Budget,
+    etags: Etags,
     suite: CipherSuite,
     random: OsRandom,
     suspects: Suspects,
@@ -93,6 +97,7 @@ impl Engine {
     pub fn new(config: EngineConfig, nodes: NodeSet) -> Arc<Self> {
         Arc::new(Self {
             budget: Budget::new(config.memory_bytes),
+            etags: Etags::new(),
             config,
             nodes,
             coder: Arc::new(Coder::default()),

@@ -1,7 +1,8 @@
 //! A body becomes a part: cut, hashed, sealed, coded, stored.
 
 use super::Engine;
-use super::chunker::Chunker;
+use super::chunker::{BodyChunk, Chunker};
+use super::etag::Etag;
 use super::keys::BucketKeys;
 use super::store::{ChunkJob, Placed, Written};
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use coffer_core::random;
 use coffer_core::seal::stream::ChunkPosition;
 use coffer_core::seal::{Envelope, PartSealer, SealError};
 use futures::Stream;
-use md5::{Digest, Md5};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Chunks up to this many bytes are hashed and sealed where they are; larger ones go to the
 /// blocking pool, so that connections are served meanwhile.
-const INLINE_WORK: usize = 64 * 1024;
+pub(super) const INLINE_WORK: usize = 64 * 1024;
 
 /// Why a part could not be written. Nothing of it is visible then.
 #[derive(Debug, thiserror::Error)]
@@ -76,22 +76,18 @@ pub enum WriteError {
 pub trait Observer: Send + 'static {
     /// Called with the body's bytes in order.
     fn update(&mut self, data: &[u8]);
+
+    /// Whether it wants to see anything.
+    fn is_curious(&self) -> bool {
+        true
+    }
 }
 
 impl Observer for () {
     fn update(&mut self, _: &[u8]) {}
-}
 
-/// The hashes of a body as it goes by.
-struct Hashes<O> {
-    md5: Md5,
-    observer: O,
-}
-
-impl<O: Observer> Hashes<O> {
-    fn update(&mut self, data: &[u8]) {
-        self.md5.update(data);
-        self.observer.update(data);
+    fn is_curious(&self) -> bool {
+        false
     }
 }
 
@@ -109,7 +105,7 @@ impl Engine {
         keys: &BucketKeys,
         body: S,
         expected: Option<u64>,
-        observer: O,
+        mut observer: O,
     ) -> Result<(Part, O), WriteError>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Unpin + Send,
@@ -120,57 +116,69 @@ impl Engine {
         let sealer = Arc::new(PartSealer::new(self.suite, &data_key, blob)?);
         let written = Written::new(self.clone());
 
-        let mut hashes = Hashes { md5: Md5::new(), observer };
+        let mut etag = Etag::new(&self.etags);
         let mut chunker = Chunker::new(body, expected, self.config.body_idle);
         let mut in_flight: VecDeque<AbortOnDropHandle<Result<StoredChunk, WriteError>>> =
             VecDeque::new();
         let mut content = PartContent::default();
         let mut size = 0u64;
         for number in 0.. {
-            // The chunk, its stripe (half as much again for parity at 4+2), and the tags.
-            let held = self.budget.take(chunker.next_len() * 5 / 2 + INLINE_WORK).await;
-            let chunk = chunker.next().await?;
-            size += chunk.data.len() as u64;
-            let (data, back) = hash(hashes, chunk.data).await?;
-            hashes = back;
-            if number == 0 && chunk.last && data.len() <= INLINE_MAX {
+            let next = async {
+                // The chunk, its stripe (half as much again for parity at 4+2), and the tags.
+                let held = self.budget.take(chunker.next_len() * 5 / 2 + INLINE_WORK).await;
+                (Arc::new(held), chunker.next().await)
+            };
+            let (held, chunk) = etag.meanwhile(next).await;
+            let BodyChunk { data, last } = chunk?;
+            size += data.len() as u64;
+            let data = Bytes::from(data);
+            observer = observe(observer, data.clone()).await?;
+            if number == 0 && last && data.len() <= INLINE_MAX {
                 let sealed =
                     Envelope::new(data_key).seal(&inline_context(blob), &data, self.random())?;
                 content.inline = Some(sealed);
+                etag.add(data, &held).await?;
                 break;
             }
             let job = ChunkJob {
                 blob,
-                position: ChunkPosition { chunk: number, last: chunk.last },
+                position: ChunkPosition { chunk: number, last },
                 shape: ChunkShape::new(u32::try_from(data.len()).unwrap_or(u32::MAX), keys.code())?,
                 min_nodes: keys.code().k(),
             };
-            let task = self.clone().seal_and_store(job, sealer.clone(), data, written.log());
+            let task =
+                self.clone().seal_and_store(job, sealer.clone(), data.clone(), written.log());
+            let memory = held.clone();
             in_flight.push_back(written.spawn(async move {
                 let stored = task.await;
-                drop(held);
+                drop(memory);
                 stored
             }));
-            while in_flight.len() >= self.config.chunks_in_flight || chunk.last {
+            etag.add(data, &held).await?;
+            if last {
+                etag.urge();
+            }
+            drop(held);
+            while in_flight.len() >= self.config.chunks_in_flight || last {
                 let Some(oldest) = in_flight.pop_front() else { break };
                 content.add(oldest.await.map_err(|e| WriteError::Worker(e.to_string()))??);
             }
-            if chunk.last {
+            if last {
                 break;
             }
         }
+        let md5 = etag.finish().await?;
         written.keep();
-        let md5 = hashes.md5.finalize().into();
         let checksums = Checksums::new();
         let part = Part { blob, wrapped_key, size, md5, checksums, content: content.finish() };
-        Ok((part, hashes.observer))
+        Ok((part, observer))
     }
 
     async fn seal_and_store(
         self: Arc<Self>,
         job: ChunkJob,
         sealer: Arc<PartSealer>,
-        plain: Vec<u8>,
+        plain: Bytes,
         log: super::store::WriteLog,
     ) -> Result<StoredChunk, WriteError> {
         let engine = self.clone();
@@ -196,19 +204,16 @@ pub(super) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(|e| WriteError::Worker(e.to_string()))
 }
 
-async fn hash<O: Observer>(
-    mut hashes: Hashes<O>,
-    data: Vec<u8>,
-) -> Result<(Vec<u8>, Hashes<O>), WriteError> {
-    if data.len() <= INLINE_WORK {
-        hashes.update(&data);
-        return Ok((data, hashes));
+async fn observe<O: Observer>(mut observer: O, data: Bytes) -> Result<O, WriteError> {
+    if data.len() > INLINE_WORK && observer.is_curious() {
+        return blocking(move || {
+            observer.update(&data);
+            observer
+        })
+        .await;
     }
-    blocking(move || {
-        hashes.update(&data);
-        (data, hashes)
-    })
-    .await
+    observer.update(&data);
+    Ok(observer)
 }
 
 /// What an inline part is sealed for.

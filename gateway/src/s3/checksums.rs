@@ -36,6 +36,15 @@ impl Observer for Hasher {
     fn update(&mut self, data: &[u8]) {
         self.0.update(data);
     }
+
+    fn is_curious(&self) -> bool {
+        let ChecksumHasher { crc32, crc32c, sha1, sha256, crc64nvme } = &self.0;
+        crc32.is_some()
+            || crc32c.is_some()
+            || sha1.is_some()
+            || sha256.is_some()
+            || crc64nvme.is_some()
+    }
 }
 
 impl Promised {
