@@ -16,7 +16,7 @@ use crate::shard::{BlockRange, Finding, NodeStat, ShardError, ShardInfo, ShardKe
 use serde::{Deserialize, Serialize};
 
 /// The protocol's name and version in the TLS handshake.
-pub const ALPN: &[u8] = b"coffer-shard/1";
+pub const ALPN: &[u8] = b"coffer-shard/2";
 
 /// The longest header that is read, in bytes; bounds what a peer can make us allocate.
 pub const MAX_HEADER: u32 = 256 * 1024;
@@ -37,6 +37,8 @@ pub enum Request {
         key: ShardKey,
         /// Which of its blocks.
         blocks: BlockRange,
+        /// Whether the node is to check them; if not, the caller does.
+        verify: bool,
     },
     /// Delete shards.
     Delete {

@@ -12,11 +12,15 @@ use coffer_core::layout::CHUNK_LEN;
 use coffer_core::manifest::{Content, Manifest, Part};
 use coffer_core::random::OsRandom;
 use coffer_core::seal::Key;
+use coffer_core::shard::ShardStore;
 use coffer_gateway::engine::fetch::ReadError;
 use coffer_gateway::engine::keys::{BucketKeys, MasterKey};
 use coffer_gateway::engine::nodes::NodeSet;
 use coffer_gateway::engine::write::{BodyError, WriteError};
 use coffer_gateway::engine::{Engine, EngineConfig};
+use coffer_node::index::MemoryIndex;
+use coffer_node::testing::FaultyDisk;
+use coffer_node::{CompactOptions, NodeEngine, NodeOptions, ScrubOptions};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +90,43 @@ async fn sizes_around_every_edge_read_back_whole_and_in_ranges() {
             }
         }
     }
+}
+
+/// Nodes don't check what a gateway authenticates; what rots is found all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_rot_on_a_disk_are_read_around_and_their_node_lists_them() {
+    let (volume, cluster, keys) = ("vol-00000001.cfv", Cluster::new(6), keys());
+    let disks: Vec<FaultyDisk> = cluster.nodes.iter().map(|_| FaultyDisk::new()).collect();
+    let mut nodes = Vec::new();
+    for (node, disk) in cluster.nodes.iter().zip(&disks) {
+        let options = NodeOptions {
+            reserve_bytes: 0,
+            scrub: ScrubOptions::OFF,
+            compact: CompactOptions::OFF,
+            ..NodeOptions::default()
+        };
+        let index = Arc::new(MemoryIndex::default());
+        let engine = NodeEngine::open_on(node.id, Arc::new(disk.clone()), index, options);
+        nodes.push(Arc::new(engine.unwrap()));
+    }
+    let store = |node: &Arc<NodeEngine>| (node.node(), node.clone() as Arc<dyn ShardStore>);
+    let stores = nodes.iter().map(store).collect();
+    let engine = Engine::new(config(), NodeSet::new(cluster.map(), stores).unwrap());
+    let data = data(1_000_000);
+    let part = write(&engine, &keys, &data).await.unwrap();
+    let whole = 0..data.len() as u64;
+    for disk in &disks {
+        let middle = disk.content(volume).len() / 2;
+        assert!(disk.flip(volume, middle, 4));
+        assert_eq!(read(&engine, &keys, &part, whole.clone()).await.unwrap(), data);
+        assert!(disk.flip(volume, middle, 4));
+    }
+    // Those with a data shard; parity is not read while all is well.
+    let mut found = 0;
+    for node in &nodes {
+        found += node.findings(None, 10).await.unwrap().len();
+    }
+    assert_eq!(found, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

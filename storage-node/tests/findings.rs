@@ -144,3 +144,26 @@ async fn opening_without_an_index_reads_each_header_once() {
     assert_eq!(node.stat().await.unwrap().shards, 200);
     assert!(read <= volume + 200_000, "{read} bytes of a volume of {volume}");
 }
+
+#[tokio::test]
+async fn who_checks_what_it_reads_is_given_damaged_blocks_but_never_another_record() {
+    let (disk, index) = (FaultyDisk::new(), Arc::new(MemoryIndex::default()));
+    let node = open(&disk, &index);
+    for n in 0..3 {
+        put(&node, n).await;
+    }
+    disk.flip(VOLUME, HEADER + RECORD + HEAD + 1500, 4);
+    disk.flip(VOLUME, HEADER + 2 * RECORD + 30, 4);
+    let mut damaged = vec![1; 2500];
+    damaged[1500] ^= 4;
+    assert_eq!(node.get_unverified(key(0), ALL).await, node.get(key(0), ALL).await);
+    assert_eq!(node.get_unverified(key(1), ALL).await, Ok(damaged.into()));
+    assert_eq!(found(&node).await, []);
+    assert_eq!(node.get_unverified(key(2), ALL).await, Err(ShardError::Corrupt { block: 0 }));
+    // Read again to be checked, it is found.
+    assert_eq!(node.get(key(1), ALL).await, Err(ShardError::Corrupt { block: 1 }));
+    let both = [(key(2), Damage::BadRecord), (key(1), Damage::BadBlock { block: 1 })];
+    assert_eq!(found(&node).await, both);
+    let outside = BlockRange { first: 2, count: 2 };
+    assert!(matches!(node.get_unverified(key(1), outside).await, Err(ShardError::BadRequest(_))));
+}

@@ -18,7 +18,7 @@
 use super::cipher::Cipher;
 use super::{CipherSuite, Key, SealError};
 use crate::ids::BlobId;
-use crate::layout::{ChunkShape, TAG_LEN};
+use crate::layout::ChunkShape;
 use std::ops::Range;
 
 const DOMAIN: &[u8; 17] = b"coffer segment v1";
@@ -83,6 +83,27 @@ impl PartSealer {
         Ok(stripe)
     }
 
+    /// Opens the segment `i` of a chunk in place: `sealed` is all of it. Its plaintext is left in
+    /// front; returns its length.
+    ///
+    /// # Errors
+    /// [`SealError::Forged`] when it does not authenticate; [`SealError::Length`] when `sealed` is
+    /// not as long as the segment.
+    pub fn open_segment(
+        &self,
+        at: ChunkPosition,
+        shape: ChunkShape,
+        i: u32,
+        sealed: &mut [u8],
+    ) -> Result<usize, SealError> {
+        let (got, want) = (sealed.len(), shape.sealed_range(i).len());
+        if got != want {
+            return Err(SealError::Length { got, want });
+        }
+        self.cipher.open(nonce(at, i, shape), &self.aad, sealed)?;
+        Ok(shape.segment_range(i).len())
+    }
+
     /// Opens the segments `wanted` of a chunk in place. `sealed` holds them in order, each at full
     /// block size but for the chunk's last, which ends where it ends; the plaintext is moved
     /// together at the front, and its length returned.
@@ -100,13 +121,12 @@ impl PartSealer {
         let mut plain_end = 0;
         let mut sealed_at = 0;
         for i in wanted {
-            let plain_len = shape.segment_range(i).len();
-            let sealed_len = plain_len + TAG_LEN as usize;
+            let sealed_len = shape.sealed_range(i).len();
             let got = sealed.len();
             let block = sealed
                 .get_mut(sealed_at..sealed_at + sealed_len)
                 .ok_or(SealError::Length { got, want: sealed_at + sealed_len })?;
-            self.cipher.open(nonce(at, i, shape), &self.aad, block)?;
+            let plain_len = self.open_segment(at, shape, i, block)?;
             sealed.copy_within(sealed_at..sealed_at + plain_len, plain_end);
             plain_end += plain_len;
             sealed_at += sealed_len;

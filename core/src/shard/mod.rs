@@ -198,6 +198,13 @@ pub trait ShardStore: Send + Sync + fmt::Debug {
     /// Reads whole blocks, each verified against its checksum.
     async fn get(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError>;
 
+    /// Reads whole blocks for a caller that authenticates them itself, which may spare the node the
+    /// same work. What turns out not to be authentic must be read again by [`ShardStore::get`], so
+    /// that the node finds the damage.
+    async fn get_unverified(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
+        self.get(key, blocks).await
+    }
+
     /// Deletes shards; those that are not there are passed over. Durable on return.
     async fn delete(&self, keys: Vec<ShardKey>) -> Result<(), ShardError>;
 

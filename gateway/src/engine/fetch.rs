@@ -1,11 +1,14 @@
 //! A chunk's segments are fetched, around shards that are lost, slow, damaged or forged.
 //!
-//! 1. Ask the data shards that hold the wanted segments, and nobody else.
+//! 1. Ask the data shards that hold the wanted segments, and nobody else. Their nodes need not check
+//!    what they read, since each segment authenticates. If one does not, all are read again and
+//!    checked, so that a node finds its damage.
 //! 2. For those that fail or are late, ask others for the same run of blocks and rebuild.
 //! 3. What does not authenticate is rebuilt without the shard that it came from.
 
 use super::Engine;
 use super::nodes::Kind;
+use bytes::{Bytes, BytesMut};
 use coffer_core::erasure::CodeError;
 use coffer_core::ids::BlobId;
 use coffer_core::manifest::ChunkRef;
@@ -57,42 +60,53 @@ pub enum ReadError {
 }
 
 /// Runs of blocks, one for each wanted data shard, in order.
-type Pieces = BTreeMap<u8, Vec<u8>>;
+type Pieces = BTreeMap<u8, BytesMut>;
 
 /// What is known while a chunk is being fetched.
 struct Fetch<'a> {
     engine: &'a Engine,
     blob: BlobId,
     chunk: ChunkRef<'a>,
+    /// Whether nodes are to check what they read.
+    verify: bool,
     /// The last thing that went wrong, and whether it may pass.
     last: Option<ShardError>,
     transient: bool,
 }
 
 impl Engine {
-    /// Reads the bytes `range` of a chunk's plaintext.
+    /// Reads the bytes `range` of a chunk's plaintext, in pieces: each segment lies where it was read
+    /// and opened.
     pub(super) async fn fetch_chunk(
         &self,
         sealer: &PartSealer,
         blob: BlobId,
         chunk: ChunkRef<'_>,
         range: Range<u32>,
-    ) -> Result<Vec<u8>, ReadError> {
+    ) -> Result<Vec<Bytes>, ReadError> {
         let shape = chunk.chunk.shape;
         let wanted = shape.segments_for(&range);
         let reads = shape.reads_for(&wanted);
-        let mut fetch = Fetch { engine: self, blob, chunk, last: None, transient: false };
+        let (verify, transient) = (false, false);
+        let mut fetch = Fetch { engine: self, blob, chunk, verify, last: None, transient };
         // Shards that are proven to be forged, and one more that is left out on suspicion.
         let mut avoid = Avoid::default();
         let mut suspects: Option<std::collections::btree_set::IntoIter<u8>> = None;
         loop {
             let (pieces, sources) = fetch.gather(&reads, &avoid).await?;
             let forged = match open(sealer, chunk, &reads, pieces, wanted.clone()) {
-                Ok(mut plain) => {
-                    let start = shape.segment_range(wanted.start).start;
-                    plain.truncate((range.end - start) as usize);
-                    plain.drain(..(range.start - start) as usize);
-                    return Ok(plain);
+                Ok(segments) => {
+                    let places = wanted.map(|i| shape.segment_range(i));
+                    let wanted = places.zip(segments).map(|(place, segment)| {
+                        let start = range.start.max(place.start) - place.start;
+                        let end = range.end.min(place.end) - place.start;
+                        segment.slice(start as usize..end as usize)
+                    });
+                    return Ok(wanted.collect());
+                }
+                Err(OpenError::Forged(_)) if !fetch.verify => {
+                    fetch.verify = true;
+                    continue;
                 }
                 Err(OpenError::Forged(shards)) => shards,
                 Err(OpenError::Other(error)) => return Err(error.into()),
@@ -147,31 +161,28 @@ enum OpenError {
     Other(SealError),
 }
 
-/// Opens the pieces and puts their plaintext together. On error names all that are forged.
+/// Opens the pieces in place and takes them apart: the plaintext of each wanted segment, in order.
+/// On error names all that are forged.
 fn open(
     sealer: &PartSealer,
     chunk: ChunkRef<'_>,
     reads: &[(u8, BlockRange)],
     pieces: Pieces,
     wanted: Range<u32>,
-) -> Result<Vec<u8>, OpenError> {
+) -> Result<Vec<Bytes>, OpenError> {
     let shape = chunk.chunk.shape;
-    let mut plain = Vec::new();
+    let mut plain = Vec::with_capacity(wanted.len());
     let mut forged = BTreeSet::new();
     for ((index, mut piece), (_, blocks)) in pieces.into_iter().zip(reads) {
         let first = u32::from(index) * shape.segments_per_shard() + blocks.first;
-        let segments = first..(first + blocks.count).min(wanted.end);
-        match sealer.open_segments(chunk.position, shape, segments, &mut piece) {
-            Ok(len) => piece.truncate(len),
-            Err(SealError::Forged) => drop(forged.insert(index)),
-            Err(error) => return Err(OpenError::Other(error)),
-        }
-        if plain.is_empty() {
-            plain = piece;
-            // One allocation for all that follows.
-            plain.reserve(wanted.len() * shape.block_size() as usize);
-        } else {
-            plain.extend_from_slice(&piece);
+        for i in first..(first + blocks.count).min(wanted.end) {
+            let mut segment = piece.split_to(shape.sealed_range(i).len().min(piece.len()));
+            match sealer.open_segment(chunk.position, shape, i, &mut segment) {
+                Ok(len) => segment.truncate(len),
+                Err(SealError::Forged) => drop(forged.insert(index)),
+                Err(error) => return Err(OpenError::Other(error)),
+            }
+            plain.push(segment.freeze());
         }
     }
     if forged.is_empty() { Ok(plain) } else { Err(OpenError::Forged(forged)) }
@@ -207,7 +218,7 @@ impl Fetch<'_> {
         self.engine.coder.rebuild_data(code, &mut shards)?;
         for (index, blocks) in missing {
             if let Some(shard) = &shards[usize::from(index)] {
-                pieces.insert(index, self.cut(shard, run, blocks));
+                pieces.insert(index, BytesMut::from(&self.cut(shard, run, blocks)[..]));
             }
         }
         Ok((pieces, Sources { rebuilt, used }))
@@ -219,7 +230,7 @@ impl Fetch<'_> {
         let mut asked: FuturesUnordered<_> = reads
             .iter()
             .filter(|(index, _)| !avoid.contains(*index) && self.is_worth_asking(*index))
-            .map(|(index, blocks)| self.ask(*index, *blocks))
+            .map(|(index, blocks)| self.ask(*index, *blocks, self.verify))
             .collect();
         let late = tokio::time::sleep(self.engine.config.hedge_after);
         tokio::pin!(late);
@@ -227,7 +238,8 @@ impl Fetch<'_> {
         loop {
             tokio::select! {
                 answer = asked.next() => match answer {
-                    Some((index, Ok(piece))) => drop(pieces.insert(index, piece)),
+                    // No copy: nobody else has it.
+                    Some((index, Ok(piece))) => drop(pieces.insert(index, piece.into())),
                     Some((_, Err(error))) => failures.push(error),
                     None => break,
                 },
@@ -265,19 +277,19 @@ impl Fetch<'_> {
             }
             while asked.len() < need - have {
                 match candidates.next() {
-                    Some(index) => asked.push(self.ask(index, run)),
+                    Some(index) => asked.push(self.ask(index, run, true)),
                     None => break,
                 }
             }
             let late = tokio::time::sleep(self.engine.config.hedge_after);
             tokio::select! {
                 answer = asked.next() => match answer {
-                    Some((index, Ok(piece))) => shards[usize::from(index)] = Some(piece),
+                    Some((index, Ok(piece))) => shards[usize::from(index)] = Some(piece.into()),
                     Some((_, Err(error))) => failures.push(error),
                     None => break,
                 },
                 // Someone is slow: ask one more, while there is one.
-                () = late => asked.extend(candidates.next().map(|i| self.ask(i, run))),
+                () = late => asked.extend(candidates.next().map(|i| self.ask(i, run, true))),
             }
         }
         drop(asked);
@@ -292,7 +304,8 @@ impl Fetch<'_> {
         &self,
         index: u8,
         blocks: BlockRange,
-    ) -> impl Future<Output = (u8, Result<Vec<u8>, ShardError>)> + use<'_> {
+        verify: bool,
+    ) -> impl Future<Output = (u8, Result<Bytes, ShardError>)> + use<'_> {
         let key = self.chunk.key(index);
         let node = self.chunk.node_of(index.into());
         let engine = self.engine;
@@ -303,11 +316,16 @@ impl Fetch<'_> {
             let within = engine.config.shard_timeout;
             let outcome = engine
                 .nodes
-                .call(node, Kind::Read, within, |store| async move { store.get(key, blocks).await })
+                .call(node, Kind::Read, within, |store| async move {
+                    match verify {
+                        true => store.get(key, blocks).await,
+                        false => store.get_unverified(key, blocks).await,
+                    }
+                })
                 .await;
             let outcome = outcome.and_then(|bytes| {
                 if bytes.len() == want {
-                    Ok(Vec::from(bytes))
+                    Ok(bytes)
                 } else {
                     Err(ShardError::BadRequest(format!("{} bytes came, not {want}", bytes.len())))
                 }

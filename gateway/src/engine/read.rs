@@ -1,6 +1,7 @@
 //! A range of an object becomes a stream, a few chunks ahead of the client.
 
 use super::Engine;
+use super::budget::Held;
 use super::fetch::ReadError;
 use super::keys::BucketKeys;
 use super::write::inline_context;
@@ -18,8 +19,8 @@ pub type Bytestream = stream::BoxStream<'static, Result<Bytes, ReadError>>;
 
 /// Bytes together with the memory budget that they use.
 struct Budgeted {
-    data: Vec<u8>,
-    _held: super::budget::Held,
+    data: Bytes,
+    _held: Arc<Held>,
 }
 
 impl AsRef<[u8]> for Budgeted {
@@ -81,6 +82,8 @@ impl Engine {
                 task.await.map_err(|e| ReadError::Worker(e.to_string()))?
             })
             .buffered(ahead)
+            .map_ok(|pieces| stream::iter(pieces.into_iter().map(Ok)))
+            .try_flatten()
             .try_filter(|bytes| std::future::ready(!bytes.is_empty()))
             .boxed()
     }
@@ -93,21 +96,24 @@ impl Engine {
         Ok(PartSealer::new(self.suite, &keys.data_key(part)?, part.blob)?)
     }
 
-    async fn run(self: Arc<Self>, job: Job) -> Result<Bytes, ReadError> {
+    async fn run(self: Arc<Self>, job: Job) -> Result<Vec<Bytes>, ReadError> {
         match job {
             Job::Inline(part, keys, range) => {
-                let Content::Inline(sealed) = &part.content else { return Ok(Bytes::new()) };
+                let Content::Inline(sealed) = &part.content else { return Ok(Vec::new()) };
                 let envelope = Envelope::new(keys.data_key(&part)?);
                 let plain = envelope.open(&inline_context(part.blob), sealed)?;
                 let bounds = clamp(range.start, plain.len())..clamp(range.end, plain.len());
-                Ok(Bytes::copy_from_slice(&plain[bounds]))
+                Ok(vec![Bytes::copy_from_slice(&plain[bounds])])
             }
             Job::Chunk(part, sealer, slice) => {
-                let Some(chunk) = part.chunk(slice.chunk) else { return Ok(Bytes::new()) };
-                // The sealed bytes, and their plaintext beside them while they are put together.
-                let held = self.budget.take(slice.range.len() * 2).await;
-                let data = self.fetch_chunk(&sealer, part.blob, chunk, slice.range).await?;
-                Ok(Bytes::from_owner(Budgeted { data, _held: held }))
+                let Some(chunk) = part.chunk(slice.chunk) else { return Ok(Vec::new()) };
+                // The segments, and what some may have to be rebuilt from.
+                let held = Arc::new(self.budget.take(slice.range.len() * 2).await);
+                let pieces = self.fetch_chunk(&sealer, part.blob, chunk, slice.range).await?;
+                let budgeted = pieces
+                    .into_iter()
+                    .map(|data| Bytes::from_owner(Budgeted { data, _held: held.clone() }));
+                Ok(budgeted.collect())
             }
         }
     }

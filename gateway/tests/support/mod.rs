@@ -135,6 +135,19 @@ impl ShardStore for MemoryNode {
         }
     }
 
+    /// As a node that doesn't check: what is damaged comes as it is.
+    async fn get_unverified(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
+        match self.get(key, blocks).await {
+            Err(ShardError::Corrupt { .. }) => {
+                let shards = self.shards.lock().unwrap();
+                let (info, payload) = shards.get(&key).ok_or(ShardError::NotFound)?;
+                let range = blocks.bytes_in(info)?;
+                Ok(payload[range.start as usize..range.end as usize].iter().map(|b| b ^ 1).collect())
+            }
+            outcome => outcome,
+        }
+    }
+
     async fn delete(&self, keys: Vec<ShardKey>) -> Result<(), ShardError> {
         self.mood().await?;
         self.findings.lock().unwrap().retain(|f| !keys.contains(&f.key));

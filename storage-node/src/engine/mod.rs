@@ -47,6 +47,7 @@ use coffer_core::shard::{
 use compact::Compaction;
 use findings::Findings;
 use ledger::Totals;
+use read::Check;
 use recover::Recovered;
 use scrub::ScrubState;
 use std::path::Path;
@@ -267,7 +268,11 @@ impl ShardStore for NodeEngine {
     }
 
     async fn get(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
-        self.blocking(move |shared| read::read(shared, key, blocks)).await
+        self.blocking(move |shared| read::read(shared, key, blocks, Check::Blocks)).await
+    }
+
+    async fn get_unverified(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
+        self.blocking(move |shared| read::read(shared, key, blocks, Check::Record)).await
     }
 
     async fn delete(&self, keys: Vec<ShardKey>) -> Result<(), ShardError> {

@@ -100,10 +100,16 @@ async fn perform(
             }
             store.put(key, info, payload.into()).await.map(|()| plain(Response::Done))
         }
-        Request::Get { key, blocks } => store.get(key, blocks).await.map(|bytes| {
-            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            (Response::Blocks { len }, bytes)
-        }),
+        Request::Get { key, blocks, verify } => {
+            let outcome = match verify {
+                true => store.get(key, blocks).await,
+                false => store.get_unverified(key, blocks).await,
+            };
+            outcome.map(|bytes| {
+                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                (Response::Blocks { len }, bytes)
+            })
+        }
         Request::Delete { keys } => store.delete(keys).await.map(|()| plain(Response::Done)),
         Request::List { after, limit } => {
             store.list(after, limit).await.map(|rows| plain(Response::Shards(rows)))
