@@ -22,6 +22,7 @@ use coffer_node::index::MemoryIndex;
 use coffer_node::testing::FaultyDisk;
 use coffer_node::{CompactOptions, NodeEngine, NodeOptions, ScrubOptions};
 use futures::{StreamExt, TryStreamExt, stream};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Cluster, Mood};
@@ -110,7 +111,7 @@ async fn bytes_that_rot_on_a_disk_are_read_around_and_their_node_lists_them() {
         nodes.push(Arc::new(engine.unwrap()));
     }
     let store = |node: &Arc<NodeEngine>| (node.node(), node.clone() as Arc<dyn ShardStore>);
-    let stores = nodes.iter().map(store).collect();
+    let stores: HashMap<_, _> = nodes.iter().map(store).collect();
     let engine = Engine::new(config(), NodeSet::new(cluster.map(), stores).unwrap());
     let data = data(1_000_000);
     let part = write(&engine, &keys, &data).await.unwrap();
