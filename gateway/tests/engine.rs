@@ -149,6 +149,26 @@ async fn any_two_nodes_may_fail_in_any_way() {
     }
 }
 
+/// What is rebuilt from two forged shards can't be trusted, whichever of them is left out; the sound
+/// one that is late can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_node_is_waited_for_when_two_others_lie() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let data = data(1_000_000);
+    for slow in 0..6 {
+        let part = write(&engine, &keys, &data).await.unwrap();
+        cluster.set(0..6, Mood::Lies);
+        cluster.nodes[slow].set(Mood::Slow(Duration::from_millis(200)));
+        for sound in [(slow + 1) % 6, (slow + 3) % 6, (slow + 4) % 6] {
+            cluster.nodes[sound].set(Mood::Fine);
+        }
+        assert_eq!(read(&engine, &keys, &part, 0..1_000_000).await.unwrap(), data, "slow: {slow}");
+        cluster.set(0..6, Mood::Fine);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_three_nodes_gone_reads_and_writes_say_so_and_recover() {
     let cluster = Cluster::new(6);

@@ -69,6 +69,8 @@ struct Fetch<'a> {
     chunk: ChunkRef<'a>,
     /// Whether nodes are to check what they read.
     verify: bool,
+    /// Whether to wait for slow nodes as long as they may take, rather than to rebuild what they hold.
+    patient: bool,
     /// The last thing that went wrong, and whether it may pass.
     last: Option<ShardError>,
     transient: bool,
@@ -87,8 +89,15 @@ impl Engine {
         let shape = chunk.chunk.shape;
         let wanted = shape.segments_for(&range);
         let reads = shape.reads_for(&wanted);
-        let (verify, transient) = (false, false);
-        let mut fetch = Fetch { engine: self, blob, chunk, verify, last: None, transient };
+        let mut fetch = Fetch {
+            engine: self,
+            blob,
+            chunk,
+            verify: false,
+            patient: false,
+            last: None,
+            transient: false,
+        };
         // Shards that are proven to be forged, and one more that is left out on suspicion.
         let mut avoid = Avoid::default();
         let mut suspects: Option<std::collections::btree_set::IntoIter<u8>> = None;
@@ -117,10 +126,17 @@ impl Engine {
             let proven: BTreeSet<u8> = forged.difference(&sources.rebuilt).copied().collect();
             if proven.is_empty() {
                 avoid.suspect = suspects.get_or_insert_with(|| sources.used.into_iter()).next();
-                if avoid.suspect.is_none() {
+                if avoid.suspect.is_some() {
+                    continue;
+                }
+                if fetch.patient {
                     let why = "its shards do not authenticate".to_owned();
                     return Err(ReadError::Damaged { blob, chunk: chunk.position.chunk, why });
                 }
+                // Sound shards may only have been late, and what was rebuilt instead have come from
+                // several that are forged.
+                fetch.patient = true;
+                suspects = None;
             } else {
                 for index in &proven {
                     if let Some(node) = chunk.node_of((*index).into()) {
@@ -229,7 +245,8 @@ impl Fetch<'_> {
         let mut pieces = Pieces::new();
         let mut asked: FuturesUnordered<_> = reads
             .iter()
-            .filter(|(index, _)| !avoid.contains(*index) && self.is_worth_asking(*index))
+            .filter(|(index, _)| !avoid.contains(*index))
+            .filter(|(index, _)| self.patient || self.is_worth_asking(*index))
             .map(|(index, blocks)| self.ask(*index, *blocks, self.verify))
             .collect();
         let late = tokio::time::sleep(self.engine.config.hedge_after);
@@ -243,7 +260,7 @@ impl Fetch<'_> {
                     Some((_, Err(error))) => failures.push(error),
                     None => break,
                 },
-                () = &mut late => break,
+                () = &mut late, if !self.patient => break,
             }
         }
         drop(asked);

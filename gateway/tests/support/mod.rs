@@ -142,7 +142,10 @@ impl ShardStore for MemoryNode {
                 let shards = self.shards.lock().unwrap();
                 let (info, payload) = shards.get(&key).ok_or(ShardError::NotFound)?;
                 let range = blocks.bytes_in(info)?;
-                Ok(payload[range.start as usize..range.end as usize].iter().map(|b| b ^ 1).collect())
+                Ok(payload[range.start as usize..range.end as usize]
+                    .iter()
+                    .map(|b| b ^ 1)
+                    .collect())
             }
             outcome => outcome,
         }
