@@ -61,6 +61,11 @@ pub enum Request {
         /// At most so many.
         limit: u32,
     },
+    /// Store these shards together; their payloads follow in the same order.
+    PutAll {
+        /// Which shards, and their shapes.
+        shards: Vec<(ShardKey, ShardInfo)>,
+    },
 }
 
 /// A response's header.

@@ -7,7 +7,9 @@ mod common;
 use bytes::Bytes;
 use coffer_core::erasure::Code;
 use coffer_core::ids::{BlobId, NodeId};
-use coffer_core::shard::{BlockRange, Damage, ShardError, ShardInfo, ShardKey, ShardStore};
+use coffer_core::shard::{
+    BlockRange, Damage, MAX_PUT_ALL, ShardError, ShardInfo, ShardKey, ShardPut, ShardStore,
+};
 use coffer_node::quic::Service;
 use coffer_node::service::{NodeClient, serve};
 use coffer_node::{NodeEngine, NodeOptions, OpenError, ScrubOptions};
@@ -145,6 +147,35 @@ async fn shards_cross_the_network_and_errors_keep_their_kind() {
     assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
     node.delete(vec![key(5)]).await.unwrap();
     assert_eq!(node.get(key(5), ALL).await, Err(ShardError::NotFound));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_come_together_share_one_fsync_and_are_refused_together() {
+    let (dir, pki) = (tempfile::tempdir().unwrap(), Pki::new());
+    let service = start(dir.path(), &pki, anywhere());
+    let client = NodeClient::new(&pki.tls("gateway")).unwrap();
+    let node = client.node(NODE, &service.local_addr().to_string());
+    let syncs = async || node.stat().await.unwrap().io.syncs.latencies.count();
+    let put = |n| {
+        let (info, payload) = shard(n);
+        ShardPut { key: key(n), info, payload }
+    };
+    let before = syncs().await;
+    node.put_all((0..20).map(put).collect()).await.unwrap();
+    assert_eq!(syncs().await, before + 1);
+    for n in 0..20 {
+        assert!(node.get(key(n), ALL).await.unwrap() == shard(n).1);
+    }
+    let (info, _) = shard(0);
+    let huge = ShardInfo { len: u32::MAX, ..info };
+    let bad = ShardPut { key: key(31), info: huge, payload: Bytes::from_static(b"short") };
+    let refused = node.put_all(vec![put(30), bad]).await;
+    assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
+    assert_eq!(node.get(key(30), ALL).await, Err(ShardError::NotFound));
+    let many = MAX_PUT_ALL / info.len as usize + 1;
+    let refused = node.put_all(vec![put(30); many]).await;
+    assert!(matches!(refused, Err(ShardError::BadRequest(_))), "{refused:?}");
     service.stop().await;
 }
 

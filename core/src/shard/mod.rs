@@ -29,6 +29,9 @@ pub const MAX_SHARD_LEN: u32 = CHUNK_SEGMENTS * (MAX_SEGMENT + TAG_LEN);
 /// The most shards that one delete or list call may name.
 pub const MAX_BATCH: usize = 4096;
 
+/// The most bytes of payload that one call may store: see [`ShardStore::put_all`].
+pub const MAX_PUT_ALL: usize = 16 << 20;
+
 /// The most findings in one answer.
 pub const MAX_FINDINGS: usize = 1024;
 
@@ -123,6 +126,17 @@ impl ShardInfo {
     }
 }
 
+/// A shard that is to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardPut {
+    /// Its name.
+    pub key: ShardKey,
+    /// Its shape.
+    pub info: ShardInfo,
+    /// Its `info.len` bytes.
+    pub payload: Bytes,
+}
+
 /// A run of blocks within a shard: `first .. first + count`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockRange {
@@ -194,6 +208,15 @@ pub trait ShardStore: Send + Sync + fmt::Debug {
     /// Stores a shard. When it returns `Ok`, the payload has been fsynced. Storing the same key
     /// again replaces what was there.
     async fn put(&self, key: ShardKey, info: ShardInfo, payload: Bytes) -> Result<(), ShardError>;
+
+    /// Stores some shards, at most [`MAX_BATCH`] with [`MAX_PUT_ALL`] bytes together, with one fsync
+    /// where the node can. On `Ok` all are durable; after an error, any of them may have been stored.
+    async fn put_all(&self, puts: Vec<ShardPut>) -> Result<(), ShardError> {
+        for ShardPut { key, info, payload } in puts {
+            self.put(key, info, payload).await?;
+        }
+        Ok(())
+    }
 
     /// Reads whole blocks, each verified against its checksum.
     async fn get(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError>;

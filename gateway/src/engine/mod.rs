@@ -9,6 +9,7 @@
 //! | [`write`] | a body becomes a part |
 //! | `etag` | the MD5 of bodies, several at a time |
 //! | [`store`] | a chunk's shards reach a quorum of nodes |
+//! | `convoy` | small shards travel together |
 //! | [`read`] | a range of an object becomes a stream |
 //! | [`fetch`] | a chunk's segments are fetched, around lost and damaged shards |
 //! | [`suspects`] | shards that reads found lost or damaged, until repair asks |
@@ -21,6 +22,7 @@
 pub mod budget;
 pub mod chunker;
 mod compare;
+mod convoy;
 mod etag;
 pub mod fetch;
 pub mod fsck;
@@ -38,6 +40,7 @@ use budget::Budget;
 use coffer_core::erasure::Coder;
 use coffer_core::random::{OsRandom, Random};
 use coffer_core::seal::CipherSuite;
+use convoy::Convoy;
 use etag::Etags;
 use nodes::NodeSet;
 use std::sync::Arc;
@@ -81,7 +84,8 @@ impl Default for EngineConfig {
 #[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
-    nodes: NodeSet,
+    nodes: Arc<NodeSet>,
+    convoy: Convoy,
     coder: Arc<Coder>,
     budget: Budget,
     etags: Etags,
@@ -95,9 +99,11 @@ pub struct Engine {
 impl Engine {
     /// An engine over the given nodes.
     pub fn new(config: EngineConfig, nodes: NodeSet) -> Arc<Self> {
+        let nodes = Arc::new(nodes);
         Arc::new(Self {
             budget: Budget::new(config.memory_bytes),
             etags: Etags::new(),
+            convoy: Convoy::new(nodes.clone(), config.shard_timeout),
             config,
             nodes,
             coder: Arc::new(Coder::default()),

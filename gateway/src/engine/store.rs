@@ -1,6 +1,7 @@
 //! A chunk's shards reach a quorum of nodes, or none of them is kept.
 
 use super::Engine;
+use super::convoy::SMALL;
 use super::nodes::Kind;
 use super::write::WriteError;
 use bytes::Bytes;
@@ -8,15 +9,20 @@ use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::layout::ChunkShape;
 use coffer_core::placement::quorum_met;
 use coffer_core::seal::stream::ChunkPosition;
-use coffer_core::shard::{MAX_BATCH, ShardError, ShardKey, ShardStore};
+use coffer_core::shard::{MAX_BATCH, ShardError, ShardKey, ShardPut, ShardStore};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// For each shard the node that holds it; `None` where it is still owed.
 pub(super) type Placed = Vec<Option<NodeId>>;
+
+/// What a node said to the shard of this number.
+type Answered = (usize, NodeId, Result<(), ShardError>);
 
 /// What is to be stored.
 #[derive(Debug, Clone, Copy)]
@@ -51,22 +57,32 @@ impl Engine {
         let homes = map.place(job.blob, job.position.chunk, code, job.min_nodes, |id| {
             self.nodes.is_writable(id)
         })?;
-        let mut holders: Placed = homes.into_iter().map(Some).collect();
-        let put = |index: usize, node: NodeId| {
+        let mut holders: Placed = homes.iter().copied().map(Some).collect();
+        let shard = |index: usize, node: NodeId| {
             let payload = stripe.slice(index * shard_len..(index + 1) * shard_len);
             log.note(node, job.key(index));
-            let (key, info) = (job.key(index), job.shape.shard_info());
-            async move {
-                let within = self.config.shard_timeout;
-                let stored = self.nodes.call(node, Kind::Write, within, |store| async move {
-                    store.put(key, info, payload).await
-                });
-                (index, node, stored.await)
-            }
+            ShardPut { key: job.key(index), info: job.shape.shard_info(), payload }
         };
-        let mut puts = FuturesUnordered::new();
-        for (index, node) in holders.iter().enumerate() {
-            puts.extend(node.map(|node| put(index, node)));
+        let put = |index: usize, node: NodeId| -> BoxFuture<'_, Answered> {
+            let ShardPut { key, info, payload } = shard(index, node);
+            let within = self.config.shard_timeout;
+            let stored = self.nodes.call(node, Kind::Write, within, move |store| async move {
+                store.put(key, info, payload).await
+            });
+            Box::pin(async move { (index, node, stored.await) })
+        };
+        let mut puts: FuturesUnordered<BoxFuture<'_, Answered>> = FuturesUnordered::new();
+        if job.shape.len() <= SMALL {
+            let shards = homes.iter().enumerate().map(|(index, node)| (*node, shard(index, *node)));
+            let receipts = self.convoy.send(shards, log.under_way());
+            for ((index, node), receipt) in homes.into_iter().enumerate().zip(receipts) {
+                let lost = |_| Err(ShardError::Unreachable("the gateway is stopping".into()));
+                puts.push(Box::pin(
+                    async move { (index, node, receipt.await.unwrap_or_else(lost)) },
+                ));
+            }
+        } else {
+            puts.extend(homes.into_iter().enumerate().map(|(index, node)| put(index, node)));
         }
         let mut stored = vec![false; code.n()];
         let mut failed = HashSet::new();
@@ -112,12 +128,20 @@ impl Engine {
 
 /// Where shards of an unfinished part may have gone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct WriteLog(Arc<Mutex<ShardsByNode>>);
+pub(super) struct WriteLog {
+    shards: Arc<Mutex<ShardsByNode>>,
+    tasks: TaskTracker,
+}
 
 impl WriteLog {
     fn note(&self, node: NodeId, key: ShardKey) {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         log.entry(node).or_default().push(key);
+    }
+
+    /// To be held while shards may still be stored.
+    fn under_way(&self) -> TaskTrackerToken {
+        self.tasks.token()
     }
 }
 
@@ -126,13 +150,12 @@ impl WriteLog {
 pub(super) struct Written {
     engine: Arc<Engine>,
     log: WriteLog,
-    tasks: TaskTracker,
     keep: bool,
 }
 
 impl Written {
     pub(super) fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, log: WriteLog::default(), tasks: TaskTracker::new(), keep: false }
+        Self { engine, log: WriteLog::default(), keep: false }
     }
 
     pub(super) fn log(&self) -> WriteLog {
@@ -144,7 +167,7 @@ impl Written {
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> AbortOnDropHandle<T> {
-        AbortOnDropHandle::new(self.tasks.spawn(task))
+        AbortOnDropHandle::new(self.log.tasks.spawn(task))
     }
 
     pub(super) fn keep(mut self) {
@@ -157,14 +180,14 @@ impl Drop for Written {
         let (false, Ok(runtime)) = (self.keep, tokio::runtime::Handle::try_current()) else {
             return;
         };
-        let (engine, log, tasks) = (self.engine.clone(), self.log.clone(), self.tasks.clone());
+        let (engine, WriteLog { shards, tasks }) = (self.engine.clone(), self.log.clone());
         runtime.spawn(async move {
             // An aborted task may still be storing: what it stores must not come after the delete.
             tasks.close();
             tasks.wait().await;
-            let log = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
+            let left = std::mem::take(&mut *shards.lock().unwrap_or_else(PoisonError::into_inner));
             // Best effort: a node that is down keeps its orphans until the sweep.
-            engine.delete_from_nodes(log).await;
+            engine.delete_from_nodes(left).await;
         });
     }
 }

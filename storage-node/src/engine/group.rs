@@ -7,7 +7,7 @@ use crate::index::IndexError;
 use crate::volume::VolumeNo;
 use crate::volume::record::{self, Kind, Place, Record};
 use bytes::Bytes;
-use coffer_core::shard::ShardKey;
+use coffer_core::shard::{ShardKey, ShardPut};
 
 /// Up to seven zeros align the next record to [`record::ALIGN`].
 const PADDING: [u8; 8] = [0; 8];
@@ -47,10 +47,12 @@ impl<'a> Group<'a> {
     /// Adds the records of some work, on top of what is in the group already.
     pub(super) fn add(&mut self, work: &Work) -> Result<(), IndexError> {
         match work {
-            Work::Put { key, info, payload } => {
-                let table = record::checksums(payload, info.block_size);
-                self.ledger.put(*key, self.volume, self.end, *info)?;
-                self.stage(Kind::Shard { key: *key, info: *info }, &table, payload);
+            Work::Put(puts) => {
+                for ShardPut { key, info, payload } in puts {
+                    let table = record::checksums(payload, info.block_size);
+                    self.ledger.put(*key, self.volume, self.end, *info)?;
+                    self.stage(Kind::Shard { key: *key, info: *info }, &table, payload);
+                }
             }
             Work::Delete { keys } => {
                 for key in keys {

@@ -42,7 +42,7 @@ use bytes::Bytes;
 use coffer_core::ids::NodeId;
 use coffer_core::shard::{
     BlockRange, Finding, MAX_BATCH, MAX_FINDINGS, NodeStat, ShardError, ShardInfo, ShardKey,
-    ShardStore,
+    ShardPut, ShardStore,
 };
 use compact::Compaction;
 use findings::Findings;
@@ -255,16 +255,16 @@ impl Drop for NodeEngine {
 #[async_trait]
 impl ShardStore for NodeEngine {
     async fn put(&self, key: ShardKey, info: ShardInfo, payload: Bytes) -> Result<(), ShardError> {
-        info.check()?;
-        if payload.len() != info.len as usize {
-            let message = format!("{} bytes for a shard of {}", payload.len(), info.len);
+        self.put_all(vec![ShardPut { key, info, payload }]).await
+    }
+
+    async fn put_all(&self, puts: Vec<ShardPut>) -> Result<(), ShardError> {
+        if puts.len() > MAX_BATCH {
+            let message = format!("{} shards; at most {MAX_BATCH} at a time", puts.len());
             return Err(ShardError::BadRequest(message));
         }
-        if info.blocks() > MAX_BLOCKS {
-            let message = format!("{} blocks; a shard has at most {MAX_BLOCKS}", info.blocks());
-            return Err(ShardError::BadRequest(message));
-        }
-        self.submit(Work::Put { key, info, payload }).await
+        puts.iter().try_for_each(check_put)?;
+        self.submit(Work::Put(puts)).await
     }
 
     async fn get(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
@@ -335,6 +335,20 @@ impl ShardStore for NodeEngine {
         })
         .await
     }
+}
+
+/// Refuses a shard that can't be stored, or could not be read again.
+fn check_put(ShardPut { info, payload, .. }: &ShardPut) -> Result<(), ShardError> {
+    info.check()?;
+    if payload.len() != info.len as usize {
+        let message = format!("{} bytes for a shard of {}", payload.len(), info.len);
+        return Err(ShardError::BadRequest(message));
+    }
+    if info.blocks() > MAX_BLOCKS {
+        let message = format!("{} blocks; a shard has at most {MAX_BLOCKS}", info.blocks());
+        return Err(ShardError::BadRequest(message));
+    }
+    Ok(())
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {

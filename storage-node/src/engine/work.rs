@@ -4,17 +4,14 @@ use crate::index::Location;
 use crate::volume::VolumeNo;
 use crate::volume::record::HEAD_LEN;
 use bytes::Bytes;
-use coffer_core::shard::{ShardError, ShardInfo, ShardKey};
+use coffer_core::shard::{ShardError, ShardKey, ShardPut};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// What is to be done.
 #[derive(Debug)]
 pub(super) enum Work {
-    Put {
-        key: ShardKey,
-        info: ShardInfo,
-        payload: Bytes,
-    },
+    /// Shards, all or none of which are stored.
+    Put(Vec<ShardPut>),
     Delete {
         keys: Vec<ShardKey>,
     },
@@ -59,7 +56,7 @@ impl Work {
     /// Bytes of payload, and of tombstones.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Put { payload, .. } => payload.len(),
+            Self::Put(puts) => puts.iter().map(|put| put.payload.len()).sum(),
             Self::Delete { keys } => keys.len() * HEAD_LEN,
             Self::Move { records } => records.iter().map(Moved::bytes).sum(),
         }
@@ -67,7 +64,7 @@ impl Work {
 
     pub(super) fn rank(&self) -> Rank {
         match self {
-            Self::Put { .. } => Rank::Put,
+            Self::Put(_) => Rank::Put,
             Self::Delete { .. } => Rank::Delete,
             Self::Move { .. } => Rank::Move,
         }

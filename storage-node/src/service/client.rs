@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coffer_core::ids::NodeId;
 use coffer_core::shard::{
-    BlockRange, Finding, MAX_SHARD_LEN, NodeStat, ShardError, ShardInfo, ShardKey, ShardStore,
+    BlockRange, Finding, MAX_SHARD_LEN, NodeStat, ShardError, ShardInfo, ShardKey, ShardPut,
+    ShardStore,
 };
 use coffer_core::wire::{self, MAX_HEADER, Request, Response};
 use std::time::Duration;
@@ -51,7 +52,7 @@ impl RemoteNode {
     async fn call(
         &self,
         request: Request,
-        payload: Bytes,
+        payload: Vec<Bytes>,
     ) -> Result<(Response, Bytes), ShardError> {
         let exchange = self.exchange(request, payload);
         tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| ShardError::Timeout)?
@@ -60,14 +61,14 @@ impl RemoteNode {
     async fn exchange(
         &self,
         request: Request,
-        payload: Bytes,
+        mut payload: Vec<Bytes>,
     ) -> Result<(Response, Bytes), ShardError> {
         let header = wire::encode(&request).map_err(|e| ShardError::BadRequest(e.to_string()))?;
         let connection = self.link.connection().await.map_err(unreachable)?;
         let (mut send, mut receive) = connection.open_bi().await.map_err(unreachable)?;
         let write = async {
             send.write_all(&header).await.map_err(unreachable)?;
-            send.write_chunk(payload).await.map_err(unreachable)?;
+            send.write_all_chunks(&mut payload).await.map_err(unreachable)?;
             send.finish().map_err(unreachable)?;
             Ok::<_, ShardError>(())
         };
@@ -97,7 +98,7 @@ impl RemoteNode {
 
 impl RemoteNode {
     async fn read(&self, request: Request) -> Result<Bytes, ShardError> {
-        match self.call(request, Bytes::new()).await? {
+        match self.call(request, Vec::new()).await? {
             (Response::Blocks { .. }, bytes) => Ok(bytes),
             (other, _) => Err(unexpected(&other)),
         }
@@ -111,7 +112,16 @@ fn unexpected(response: &Response) -> ShardError {
 #[async_trait]
 impl ShardStore for RemoteNode {
     async fn put(&self, key: ShardKey, info: ShardInfo, payload: Bytes) -> Result<(), ShardError> {
-        match self.call(Request::Put { key, info }, payload).await? {
+        match self.call(Request::Put { key, info }, vec![payload]).await? {
+            (Response::Done, _) => Ok(()),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    async fn put_all(&self, puts: Vec<ShardPut>) -> Result<(), ShardError> {
+        let shards = puts.iter().map(|put| (put.key, put.info)).collect();
+        let payloads = puts.into_iter().map(|put| put.payload).collect();
+        match self.call(Request::PutAll { shards }, payloads).await? {
             (Response::Done, _) => Ok(()),
             (other, _) => Err(unexpected(&other)),
         }
@@ -126,7 +136,7 @@ impl ShardStore for RemoteNode {
     }
 
     async fn delete(&self, keys: Vec<ShardKey>) -> Result<(), ShardError> {
-        match self.call(Request::Delete { keys }, Bytes::new()).await? {
+        match self.call(Request::Delete { keys }, Vec::new()).await? {
             (Response::Done, _) => Ok(()),
             (other, _) => Err(unexpected(&other)),
         }
@@ -137,21 +147,21 @@ impl ShardStore for RemoteNode {
         after: Option<ShardKey>,
         limit: u32,
     ) -> Result<Vec<(ShardKey, ShardInfo)>, ShardError> {
-        match self.call(Request::List { after, limit }, Bytes::new()).await? {
+        match self.call(Request::List { after, limit }, Vec::new()).await? {
             (Response::Shards(rows), _) => Ok(rows),
             (other, _) => Err(unexpected(&other)),
         }
     }
 
     async fn findings(&self, after: Option<u64>, limit: u32) -> Result<Vec<Finding>, ShardError> {
-        match self.call(Request::Findings { after, limit }, Bytes::new()).await? {
+        match self.call(Request::Findings { after, limit }, Vec::new()).await? {
             (Response::Findings(page), _) => Ok(page),
             (other, _) => Err(unexpected(&other)),
         }
     }
 
     async fn stat(&self) -> Result<NodeStat, ShardError> {
-        match self.call(Request::Stat, Bytes::new()).await? {
+        match self.call(Request::Stat, Vec::new()).await? {
             (Response::Stat(stat), _) => Ok(*stat),
             (other, _) => Err(unexpected(&other)),
         }

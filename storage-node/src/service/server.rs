@@ -3,7 +3,10 @@
 use crate::quic::{self, Answer, Broken, HeaderError, MutualTls, Service, header};
 use bytes::Bytes;
 use coffer_core::layout::{MAX_SEGMENT, TAG_LEN};
-use coffer_core::shard::{BlockRange, MAX_SHARD_LEN, ShardError, ShardStore};
+use coffer_core::shard::{
+    BlockRange, MAX_BATCH, MAX_PUT_ALL, MAX_SHARD_LEN, ShardError, ShardInfo, ShardKey, ShardPut,
+    ShardStore,
+};
 use coffer_core::wire::{self, MAX_HEADER, Request, Response};
 use quinn::{RecvStream, SendStream};
 use std::io;
@@ -92,13 +95,29 @@ async fn perform(
                 return Ok(Err(error));
             }
             let _room = server.receiving.acquire_many(info.len).await;
-            let mut payload = vec![0; info.len as usize];
-            receive.read_exact(&mut payload).await?;
-            if receive.read(&mut [0]).await.is_ok_and(|more| more.is_some()) {
-                let message = format!("more than the {} bytes that were announced", info.len);
-                return Ok(Err(ShardError::BadRequest(message)));
+            match payload(receive, info.len as usize).await? {
+                Ok(payload) => store.put(key, info, payload).await.map(|()| plain(Response::Done)),
+                Err(error) => Err(error),
             }
-            store.put(key, info, payload.into()).await.map(|()| plain(Response::Done))
+        }
+        Request::PutAll { shards } => {
+            let len = match total_len(&shards) {
+                Ok(len) => len,
+                Err(error) => return Ok(Err(error)),
+            };
+            let _room = server.receiving.acquire_many(len).await;
+            match payload(receive, len as usize).await? {
+                Ok(mut bytes) => {
+                    let cut = |(key, info): (ShardKey, ShardInfo)| ShardPut {
+                        key,
+                        info,
+                        payload: bytes.split_to(info.len as usize),
+                    };
+                    let puts = shards.into_iter().map(cut).collect();
+                    store.put_all(puts).await.map(|()| plain(Response::Done))
+                }
+                Err(error) => Err(error),
+            }
         }
         Request::Get { key, blocks, verify } => {
             let outcome = match verify {
@@ -118,6 +137,33 @@ async fn perform(
             store.findings(after, limit).await.map(|page| plain(Response::Findings(page)))
         }
         Request::Stat => store.stat().await.map(|stat| plain(Response::Stat(Box::new(stat)))),
+    })
+}
+
+/// The payload of a request, which must be just as long as it was announced.
+async fn payload(
+    receive: &mut RecvStream,
+    len: usize,
+) -> Result<Result<Bytes, ShardError>, Broken> {
+    let mut payload = vec![0; len];
+    receive.read_exact(&mut payload).await?;
+    if receive.read(&mut [0]).await.is_ok_and(|more| more.is_some()) {
+        let message = format!("more than the {len} bytes that were announced");
+        return Ok(Err(ShardError::BadRequest(message)));
+    }
+    Ok(Ok(payload.into()))
+}
+
+/// Bytes of payload of shards that come together, checked before anything is allocated for them.
+fn total_len(shards: &[(ShardKey, ShardInfo)]) -> Result<u32, ShardError> {
+    if shards.len() > MAX_BATCH {
+        let message = format!("{} shards; at most {MAX_BATCH} at a time", shards.len());
+        return Err(ShardError::BadRequest(message));
+    }
+    shards.iter().try_for_each(|(_, info)| info.check())?;
+    let sum: u64 = shards.iter().map(|(_, info)| u64::from(info.len)).sum();
+    u32::try_from(sum).ok().filter(|sum| *sum as usize <= MAX_PUT_ALL).ok_or_else(|| {
+        ShardError::BadRequest(format!("{sum} bytes of shards; at most {MAX_PUT_ALL} at a time"))
     })
 }
 

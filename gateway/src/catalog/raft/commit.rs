@@ -137,6 +137,8 @@ async fn gather(
         }) else {
             return;
         };
+        // Those that were answered together by the nodes are about to be here.
+        tokio::task::yield_now().await;
         let mut group = Group::default();
         let mut replies = Vec::new();
         let mut bytes = 0;
