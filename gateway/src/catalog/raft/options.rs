@@ -62,7 +62,7 @@ impl Options {
             link: Arc::new(NoPeers),
             work: Work::Blocking,
             timing: Timing::default(),
-            keep_entries: 4096,
+            keep_entries: 1024,
         }
     }
 

@@ -1,18 +1,19 @@
 //! The log's commands applied to the state, each once.
 //!
-//! A command's changes and the note that it has been applied are one batch. Where a crash takes the
-//! last changes back, it takes the notes back with them, and the log is applied again from there.
+//! The changes of an entry's commands and the note that it has been applied are one batch. Where a
+//! crash takes the last changes back, it takes the notes back with them, and the log is applied again
+//! from there.
 
+use super::overlay::Overlay;
 use super::state::{Applied, Catalog, Position, States};
 use crate::catalog::raft::snapshot::SnapshotData;
 use crate::catalog::raft::types::{
     Answers, Entry, GatewayId, Group, LogId, Membership, Peer, SnapshotMeta, Types,
 };
-use coffer_core::catalog::kv::Rows;
-use coffer_core::catalog::{Batch, CatalogError, Kv, KvError, Machine, Table};
+use coffer_core::catalog::{CatalogError, Kv, KvError, Machine};
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, RaftSnapshotBuilder, Snapshot, StorageError, StorageIOError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 type Raised<T> = Result<T, StorageError<GatewayId>>;
@@ -63,114 +64,58 @@ pub fn apply(
     mut applied: Applied,
     entries: Vec<Entry>,
 ) -> Result<(Vec<Answers>, Applied), KvError> {
-    let noted = Arc::new(Noted { inner: state, note: Mutex::default() });
-    let catalog = Machine::new(noted.clone() as Arc<dyn Kv>);
+    let overlay = Arc::new(Overlay::new(state));
+    let catalog = Machine::new(overlay.clone() as Arc<dyn Kv>);
     let mut answers = Vec::with_capacity(entries.len());
-    let mut all_noted = true;
+    let mut is_noted = true;
     for Entry { log_id, payload } in entries {
         let before = applied.position;
         applied.position = Position { last: Some(log_id), begun: None };
+        is_noted = !matches!(payload, EntryPayload::Blank);
         answers.push(match payload {
-            EntryPayload::Blank => {
-                all_noted = false;
-                Answers::default()
-            }
+            EntryPayload::Blank => Answers::default(),
             EntryPayload::Membership(members) => {
                 applied.membership = Membership::new(Some(log_id), members);
-                let mut batch = Batch::default();
-                applied.write_members(&mut batch)?;
-                noted.set(applied.position);
-                noted.commit(batch)?;
-                all_noted = true;
+                overlay.settle(|batch| {
+                    applied.write_members(batch)?;
+                    applied.position.write(batch)
+                })?;
                 Answers::default()
             }
             EntryPayload::Normal(group) => {
-                let (answers, last_noted) = apply_group(&noted, &catalog, before, log_id, group)?;
-                all_noted = last_noted;
+                let answers = apply_group(&catalog, before, log_id, group)?;
+                overlay.settle(|batch| applied.position.write(batch))?;
                 answers
             }
         });
     }
-    if !all_noted {
-        // What came last changed nothing.
-        noted.set(applied.position);
-        noted.commit(Batch::default())?;
+    if !is_noted {
+        overlay.settle(|batch| applied.position.write(batch))?;
     }
     Ok((answers, applied))
 }
 
-/// Applies the commands of the entry `log_id` but for those that were applied `before`. Returns what
-/// they did, and whether the last of them has left its note.
+/// Applies the commands of the entry `log_id` but for those that were applied `before`, by a release
+/// that committed each of them for itself.
 fn apply_group(
-    noted: &Noted,
     catalog: &Catalog,
     before: Position,
     log_id: LogId,
     group: Group,
-) -> Result<(Answers, bool), KvError> {
+) -> Result<Answers, KvError> {
     let begun = before.begun.filter(|(id, _)| *id == log_id).map_or(0, |(_, n)| n);
     let mut answers = Vec::with_capacity(group.0.len());
-    let mut last_noted = false;
-    let mut commands = (1u32..).zip(group.0).peekable();
-    while let Some((n, command)) = commands.next() {
+    for (n, command) in (1u32..).zip(group.0) {
         if n <= begun {
             answers.push(Err(CatalogError::Stopped("a crash came between".into())));
             continue;
         }
-        noted.set(match commands.peek() {
-            Some(_) => Position { last: before.last, begun: Some((log_id, n)) },
-            None => Position { last: Some(log_id), begun: None },
-        });
         match catalog.apply(command.decode()?) {
             Err(CatalogError::Kv(error)) => return Err(error),
             answer => answers.push(answer),
         }
-        last_noted = noted.take();
     }
-    Ok((Answers(answers), last_noted))
-}
-
-/// Adds to a command's batch how far the log has been applied with it.
-struct Noted {
-    inner: Arc<dyn Kv>,
-    note: Mutex<Option<Position>>,
-}
-
-impl Noted {
-    fn note(&self) -> MutexGuard<'_, Option<Position>> {
-        self.note.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next batch brings the state here.
-    fn set(&self, position: Position) {
-        *self.note() = Some(position);
-    }
-
-    /// Whether there was a batch since.
-    fn take(&self) -> bool {
-        self.note().take().is_none()
-    }
-}
-
-impl Kv for Noted {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        self.inner.get(table, key)
-    }
-
-    fn scan(&self, table: Table, from: &[u8], until: &[u8], limit: usize) -> Result<Rows, KvError> {
-        self.inner.scan(table, from, until, limit)
-    }
-
-    fn commit(&self, mut batch: Batch) -> Result<(), KvError> {
-        let note = self.note().take();
-        let twice = || KvError::Io("a command of the catalog commits twice".into());
-        note.ok_or_else(twice)?.write(&mut batch)?;
-        self.inner.commit(batch)
-    }
-
-    fn sync(&self) -> Result<(), KvError> {
-        self.inner.sync()
-    }
+    Ok(Answers(answers))
 }
 
 /// A snapshot of the moment when this was made.

@@ -9,16 +9,18 @@
 //! | [`log`] | the log of commands |
 //! | [`state`] | the state, and the switch to that of a snapshot |
 //! | [`export`] | reading all rows as of one moment while they go on changing |
+//! | [`overlay`] | the changes of an entry, until they are committed together |
 //! | [`machine`] | the log's commands applied to the state, each once |
 //! | [`seed`] | a catalog made from a snapshot and a log which come from elsewhere |
 //!
-//! Only the log is synced before a command is answered. The state stores with each command's changes
+//! Only the log is synced before a command is answered. The state stores with each entry's changes
 //! how far it has come, and is synced before that part of the log goes.
 
 pub mod export;
 pub mod log;
 pub mod machine;
 pub mod memory;
+pub mod overlay;
 pub mod seed;
 pub mod sled;
 pub mod state;
