@@ -240,6 +240,11 @@ impl CatalogHandle {
         self.progress.clone()
     }
 
+    /// How often the catalog's disk was synced since this gateway was started.
+    pub fn syncs(&self) -> u64 {
+        self.states.syncs()
+    }
+
     /// The log: its groups, and how to keep them from being removed.
     pub fn log(&self) -> &LogStore {
         &self.log

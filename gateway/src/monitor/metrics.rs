@@ -94,6 +94,8 @@ impl Monitor {
         text.sample(name, &[("how", "moved")], status.shards_moved);
         let help = "Blobs that could not be mended and are tried again.";
         text.one("coffer_repair_failures_total", Kind::Counter, help, status.failures);
+        let help = "Times that this gateway's catalog was synced to its disk.";
+        text.one("coffer_catalog_syncs_total", Kind::Counter, help, self.watched.catalog.syncs());
     }
 }
 

@@ -1,22 +1,37 @@
 //! [`Trees`] on sled.
 //!
 //! The tables of a [`Kv`] share one sled tree, told apart by the first byte of the key, so that a
-//! batch over several tables is one atomic sled batch. What [`Kv::sync`] has returned for is on disk:
-//! sled's `flush` writes its log buffers and fsyncs. All trees share one such log.
+//! batch over several tables is one atomic sled batch. All trees share one log, in one file. sled's
+//! `flush` writes that log's buffers; on Linux it then only calls `sync_file_range`, which waits for
+//! the pages but neither for the file's length nor for the disk's cache. So [`Kv::sync`] adds the
+//! `fdatasync`: what it has returned for is on disk.
 
 use super::trees::Trees;
 use coffer_core::catalog::kv::Rows;
 use coffer_core::catalog::{Batch, Kv, KvError, Table};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The memory that sled may use for its page cache, in bytes.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The file of sled's log, in its directory.
+const LOG_FILE: &str = "db";
 
 /// A directory of trees.
 #[derive(Debug, Clone)]
 pub struct SledTrees {
     db: sled::Db,
+    disk: Arc<LogFile>,
+}
+
+/// The file that all trees are in, and how often it was synced.
+#[derive(Debug)]
+struct LogFile {
+    file: File,
+    syncs: AtomicU64,
 }
 
 impl SledTrees {
@@ -38,14 +53,17 @@ impl SledTrees {
                 dir.display()
             )));
         }
-        Ok(Self { db })
+        let path = dir.join(LOG_FILE);
+        let file = File::open(&path)
+            .map_err(|e| KvError::Io(format!("can't open {}: {e}", path.display())))?;
+        Ok(Self { db, disk: Arc::new(LogFile { file, syncs: AtomicU64::new(0) }) })
     }
 }
 
 impl Trees for SledTrees {
     fn open(&self, name: &str) -> Result<Arc<dyn Kv>, KvError> {
         let tree = self.db.open_tree(name).map_err(io)?;
-        Ok(Arc::new(SledKv { db: self.db.clone(), tree }))
+        Ok(Arc::new(SledKv { db: self.db.clone(), tree, disk: self.disk.clone() }))
     }
 
     fn names(&self) -> Result<Vec<String>, KvError> {
@@ -56,6 +74,10 @@ impl Trees for SledTrees {
     fn remove(&self, name: &str) -> Result<(), KvError> {
         self.db.drop_tree(name).map(|_| ()).map_err(io)
     }
+
+    fn syncs(&self) -> u64 {
+        self.disk.syncs.load(Ordering::Relaxed)
+    }
 }
 
 /// A tree of a [`SledTrees`].
@@ -63,6 +85,7 @@ impl Trees for SledTrees {
 struct SledKv {
     db: sled::Db,
     tree: sled::Tree,
+    disk: Arc<LogFile>,
 }
 
 /// The byte that a table's keys begin with. Part of the disk format: never change one.
@@ -128,7 +151,10 @@ impl Kv for SledKv {
     }
 
     fn sync(&self) -> Result<(), KvError> {
-        self.db.flush().map(|_| ()).map_err(io)
+        self.db.flush().map_err(io)?;
+        self.disk.syncs.fetch_add(1, Ordering::Relaxed);
+        let failed = |e| KvError::Io(format!("the catalog could not be synced: {e}"));
+        self.disk.file.sync_data().map_err(failed)
     }
 }
 

@@ -142,6 +142,11 @@ impl States {
         self.log.clone()
     }
 
+    /// How often the trees were synced.
+    pub fn syncs(&self) -> u64 {
+        self.trees.syncs()
+    }
+
     /// In which threads the trees are worked on.
     pub fn work(&self) -> Work {
         self.work

@@ -23,6 +23,11 @@ pub trait Trees: Send + Sync + 'static {
     /// # Errors
     /// [`KvError`] when it can't be removed.
     fn remove(&self, name: &str) -> Result<(), KvError>;
+
+    /// How often they were synced, on which disk so ever; 0 where there is none.
+    fn syncs(&self) -> u64 {
+        0
+    }
 }
 
 /// In which threads trees are worked on.
