@@ -61,7 +61,8 @@ impl Md5 {
 
     /// How many bytes of the last block there are.
     fn filled(&self) -> usize {
-        (self.len % BLOCK as u64) as usize
+        // A block's length divides what a byte counts to.
+        usize::from(self.len.to_le_bytes()[0]) % BLOCK
     }
 
     /// Takes in bytes but for the whole blocks among them, which it returns: they are to be mixed
@@ -126,9 +127,7 @@ fn run<W: Words>(lanes: &mut [Lane<'_>], count: usize) {
         let lane = &lanes[stream.min(last)];
         *blocks = &lane.blocks[..count];
     }
-    for at in 0..count {
-        compress(&mut state, &W::load(|stream| &blocks[stream][at]));
-    }
+    (0..count).for_each(|at| compress(&mut state, &W::load(|stream| &blocks[stream][at])));
     for (stream, lane) in lanes.iter_mut().enumerate() {
         *lane.state = state.map(|word| word.get(stream));
         lane.blocks = &lane.blocks[count..];

@@ -78,7 +78,7 @@ impl Convoy {
             queue
         });
         // Where it fails, the receipts tell.
-        let _ = queue.send(Cargo { shards: cargo, under_way: under_way });
+        let _ = queue.send(Cargo { shards: cargo, under_way });
         receipts
     }
 }
