@@ -12,9 +12,8 @@
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use coffer_core::catalog::kv::Rows;
 use coffer_core::catalog::records::{Encryption, Lock, ObjectRecord};
-use coffer_core::catalog::{Batch, Command, Kv, KvError, Machine, Table};
+use coffer_core::catalog::{Command, Machine};
 use coffer_core::erasure::Code;
 use coffer_core::ids::{BlobId, BucketName, ObjectKey, VersionId};
 use coffer_core::layout::ChunkShape;
@@ -23,15 +22,15 @@ use coffer_core::placement::ClusterMap;
 use coffer_core::random::OsRandom;
 use coffer_core::seal::{Envelope, Key};
 use coffer_gateway::catalog::handle::envelope;
+use coffer_gateway::catalog::store::overlay::Overlay;
 use coffer_gateway::catalog::store::seed::log_id;
 use coffer_gateway::catalog::store::state::Applied;
 use coffer_gateway::catalog::store::{LogStore, Seed, SledTrees, States, Work};
 use coffer_gateway::setup::config::{self, GatewayConfig};
 use coffer_gateway::setup::init::GatewayDir;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of each object.
@@ -76,7 +75,8 @@ async fn main() -> anyhow::Result<()> {
     drop((states, log));
 
     let cluster = config::load_cluster(&paths.file("cluster.json"))?;
-    let gathered = Arc::new(Gathered { below: rows, waiting: RwLock::default() });
+    // Commits are seen at once, and go down many at a time.
+    let gathered = Arc::new(Overlay::new(rows));
     let catalog = Machine::new(gathered.clone());
     let bucket = BucketName::new(&cli.bucket)?;
     let code = catalog.bucket(&bucket).context("make the bucket first")?.code;
@@ -90,11 +90,11 @@ async fn main() -> anyhow::Result<()> {
     for number in from..cli.objects {
         catalog.apply(made_up.put(number)?).with_context(|| format!("object {number}"))?;
         if (number + 1).is_multiple_of(GROUP) {
-            gathered.write()?;
+            gathered.settle(|_| Ok(()))?;
             bar.set_position(number + 1);
         }
     }
-    gathered.write()?;
+    gathered.settle(|_| Ok(()))?;
     catalog.sync()?;
     drop((catalog, gathered));
     // What was done passed the log by: it goes on behind, in a term of its own.
@@ -164,49 +164,5 @@ impl MadeUp {
             manifest: Manifest { parts: vec![part] },
             preconditions: Vec::new(),
         })
-    }
-}
-
-type Changes = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
-
-/// A store whose commits are seen at once, and go down many at a time.
-struct Gathered<K> {
-    below: K,
-    waiting: RwLock<Changes>,
-}
-
-impl<K: Kv> Gathered<K> {
-    /// Writes what was committed as one batch.
-    fn write(&self) -> Result<(), KvError> {
-        let waiting =
-            std::mem::take(&mut *self.waiting.write().unwrap_or_else(PoisonError::into_inner));
-        let changes = waiting.into_iter().map(|((table, key), value)| (table, key, value));
-        self.below.commit(Batch { changes: changes.collect() })
-    }
-}
-
-impl<K: Kv> Kv for Gathered<K> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
-        let waiting = self.waiting.read().unwrap_or_else(PoisonError::into_inner);
-        match waiting.get(&(table, key.to_vec())) {
-            Some(value) => Ok(value.clone()),
-            None => self.below.get(table, key),
-        }
-    }
-
-    fn scan(&self, table: Table, from: &[u8], until: &[u8], limit: usize) -> Result<Rows, KvError> {
-        self.write()?;
-        self.below.scan(table, from, until, limit)
-    }
-
-    fn commit(&self, batch: Batch) -> Result<(), KvError> {
-        let mut waiting = self.waiting.write().unwrap_or_else(PoisonError::into_inner);
-        waiting.extend(batch.changes.into_iter().map(|(table, key, value)| ((table, key), value)));
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), KvError> {
-        self.write()?;
-        self.below.sync()
     }
 }

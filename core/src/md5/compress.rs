@@ -22,23 +22,23 @@ pub(super) type State<W> = [W; 4];
 
 #[inline(always)]
 fn f<W: Words>(sum: W, b: W, c: W, d: W) -> W {
-    sum.add(d.xor(b.and(c.xor(d))))
+    sum.add(d ^ (b & (c ^ d)))
 }
 
 /// The two terms share no bits: their sum is as good as their union.
 #[inline(always)]
 fn g<W: Words>(sum: W, b: W, c: W, d: W) -> W {
-    sum.add(c.and(d.xor(W::splat(!0)))).add(b.and(d))
+    sum.add(c & (d ^ W::splat(!0))).add(b & d)
 }
 
 #[inline(always)]
 fn h<W: Words>(sum: W, b: W, c: W, d: W) -> W {
-    sum.add(b.xor(c.xor(d)))
+    sum.add(b ^ (c ^ d))
 }
 
 #[inline(always)]
 fn i<W: Words>(sum: W, b: W, c: W, d: W) -> W {
-    sum.add(c.xor(b.or(d.xor(W::splat(!0)))))
+    sum.add(c ^ (b | (d ^ W::splat(!0))))
 }
 
 /// Mixes a block of each stream into its state.

@@ -1,10 +1,13 @@
 //! What the compression function is written over: one stream's word, or a word of several streams.
 
 use std::array;
+use std::ops::{BitAnd, BitOr, BitXor};
 use wide::u32x4;
 
 /// Words of 32 bits, of one stream or of several, side by side.
-pub(super) trait Words: Copy {
+pub(super) trait Words:
+    Copy + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self>
+{
     /// How many streams.
     const STREAMS: usize;
 
@@ -15,9 +18,6 @@ pub(super) trait Words: Copy {
     /// The word of one stream.
     fn get(self, stream: usize) -> u32;
     fn add(self, other: Self) -> Self;
-    fn and(self, other: Self) -> Self;
-    fn or(self, other: Self) -> Self;
-    fn xor(self, other: Self) -> Self;
     fn rotate_left(self, by: u32) -> Self;
     /// The little-endian words of a block of each stream: `block` gives those of one.
     fn load<'a>(block: impl Fn(usize) -> &'a [u8; 64]) -> [Self; 16];
@@ -49,21 +49,6 @@ impl Words for u32 {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         self.wrapping_add(other)
-    }
-
-    #[inline(always)]
-    fn and(self, other: Self) -> Self {
-        self & other
-    }
-
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        self | other
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        self ^ other
     }
 
     #[inline(always)]
@@ -100,21 +85,6 @@ impl Words for u32x4 {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         self + other
-    }
-
-    #[inline(always)]
-    fn and(self, other: Self) -> Self {
-        self & other
-    }
-
-    #[inline(always)]
-    fn or(self, other: Self) -> Self {
-        self | other
-    }
-
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        self ^ other
     }
 
     #[inline(always)]

@@ -36,7 +36,7 @@ const CONNECTION_WINDOW: u32 = 32 << 20;
 /// The largest UDP payload that path MTU discovery tries. Quinn hands the kernel ten packets at a
 /// time, and what exceeds 64 KiB is dropped: with larger ones, as jumbo frames carry, whole batches are
 /// lost, which discovery takes for a path that carries nothing over 1,200 bytes.
-const MAX_MTU: u16 = 6500;
+pub const MAX_MTU: u16 = 6500;
 
 fn transport() -> Arc<quinn::TransportConfig> {
     let mut transport = quinn::TransportConfig::default();

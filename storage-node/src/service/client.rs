@@ -94,9 +94,7 @@ impl RemoteNode {
             answer => Ok(answer),
         }
     }
-}
 
-impl RemoteNode {
     async fn read(&self, request: Request) -> Result<Bytes, ShardError> {
         match self.call(request, Vec::new()).await? {
             (Response::Blocks { .. }, bytes) => Ok(bytes),
