@@ -25,7 +25,7 @@ use coffer_gateway::catalog::handle::envelope;
 use coffer_gateway::catalog::store::overlay::Overlay;
 use coffer_gateway::catalog::store::seed::log_id;
 use coffer_gateway::catalog::store::state::Applied;
-use coffer_gateway::catalog::store::{LogStore, Seed, SledTrees, States, Work};
+use coffer_gateway::catalog::store::{LogStore, LsmTrees, Seed, States, Work};
 use coffer_gateway::setup::config::{self, GatewayConfig};
 use coffer_gateway::setup::init::GatewayDir;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -62,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     let paths = GatewayDir::new(&cli.gateway);
     let settings = GatewayConfig::load(&paths.file("gateway.toml"))?;
     let master = paths.master_key()?;
-    let trees = Arc::new(SledTrees::open(&paths.catalog())?);
+    let trees = Arc::new(LsmTrees::open(&paths.catalog())?);
     let states = States::open(trees.clone(), envelope(&master), Arc::new(OsRandom), Work::Inline)?;
     let rows = states.current().kv();
     let log = LogStore::open(states.log(), || Ok(()), Work::Inline)?;

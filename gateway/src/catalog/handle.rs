@@ -13,7 +13,7 @@ use super::raft::snapshot::SnapshotData;
 use super::raft::types::{Encoded, GatewayId, Group, LogId, Peer, SnapshotMeta, Types};
 use super::store::export::Export;
 pub use super::store::state::Catalog;
-use super::store::{LogStore, SledTrees, StateMachine, States, Trees};
+use super::store::{LogStore, LsmTrees, StateMachine, States, Trees};
 use coffer_core::catalog::{CatalogError, Command, KvError, Outcome, Scope};
 use coffer_core::ids::BucketName;
 use coffer_core::random::OsRandom;
@@ -86,7 +86,7 @@ impl CatalogHandle {
     /// As [`CatalogHandle::open`].
     pub async fn join(dir: &Path, master: &Key, options: Options) -> Result<Self, CatalogError> {
         let dir = dir.to_owned();
-        let trees = options.work.run(move || SledTrees::open(&dir)).await?;
+        let trees = options.work.run(move || LsmTrees::open(&dir)).await?;
         Self::start(Arc::new(trees), master, options).await
     }
 

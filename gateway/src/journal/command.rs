@@ -4,7 +4,7 @@ use super::JournalConfig;
 use super::nodes::View;
 use super::rebuild::{Rebuild, RebuildError, Report};
 use super::replay::Progress;
-use crate::catalog::store::{SledTrees, Work};
+use crate::catalog::store::{LsmTrees, Work};
 use crate::setup::config::{self, GatewayConfig};
 use crate::setup::files::FileError;
 use crate::setup::init::GatewayDir;
@@ -125,7 +125,7 @@ impl RebuildCommand {
                 accept_loss: self.accept_loss,
                 config: JournalConfig::surviving(code.m()),
             };
-            let trees = SledTrees::open(&new).map_err(RebuildError::Store)?;
+            let trees = LsmTrees::open(&new).map_err(RebuildError::Store)?;
             Ok::<_, CommandError>(rebuild.run(Arc::new(trees), Work::Blocking, tell).await?)
         })?;
         // With it all that has the new catalog open ends.
@@ -208,7 +208,7 @@ fn has_entries(dir: &Path) -> Result<bool, FileError> {
 
 /// Refuses if the catalog is open elsewhere. One that is damaged passes.
 fn not_running(catalog: &Path) -> Result<(), CommandError> {
-    match SledTrees::open(catalog) {
+    match LsmTrees::open(catalog) {
         Err(source) if source.to_string().contains("lock") => {
             Err(CommandError::Running { path: catalog.to_owned(), source })
         }

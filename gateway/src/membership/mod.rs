@@ -160,7 +160,7 @@ async fn attend(
     }
 }
 
-/// sled gives its lock up a moment after its last user is gone: a gateway that is restarted in the
+/// The store gives its lock up a moment after its last user is gone: a gateway that is restarted in the
 /// same process, or right after a kill, may have to wait for it.
 async fn open_catalog(
     paths: &GatewayDir,

@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`trees`] | the trees below, and in which threads they are worked on |
-//! | [`sled`] | trees on disk |
+//! | [`lsm`] | trees on disk |
 //! | [`memory`] | trees in memory, which lose in a crash what was not synced |
 //! | [`log`] | the log of commands |
 //! | [`state`] | the state, and the switch to that of a snapshot |
@@ -18,18 +18,18 @@
 
 pub mod export;
 pub mod log;
+pub mod lsm;
 pub mod machine;
 pub mod memory;
 pub mod overlay;
 pub mod seed;
-pub mod sled;
 pub mod state;
 pub mod trees;
 
 pub use log::LogStore;
+pub use lsm::LsmTrees;
 pub use machine::StateMachine;
 pub use memory::MemoryTrees;
 pub use seed::Seed;
-pub use sled::SledTrees;
 pub use state::States;
 pub use trees::{Trees, Work};

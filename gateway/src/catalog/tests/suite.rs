@@ -2,7 +2,7 @@
 
 use crate::catalog::handle::envelope;
 use crate::catalog::raft::types::{GatewayId, Types};
-use crate::catalog::store::{LogStore, MemoryTrees, SledTrees, StateMachine, States, Trees, Work};
+use crate::catalog::store::{LogStore, LsmTrees, MemoryTrees, StateMachine, States, Trees, Work};
 use coffer_core::random::OsRandom;
 use coffer_core::seal::Key;
 use openraft::StorageError;
@@ -21,7 +21,7 @@ impl StoreBuilder<Types, LogStore, StateMachine, Option<TempDir>> for Stores {
     ) -> Result<(Option<TempDir>, LogStore, StateMachine), StorageError<GatewayId>> {
         let dir = self.on_disk.then(|| tempfile::tempdir().unwrap());
         let (trees, work): (Arc<dyn Trees>, Work) = match &dir {
-            Some(dir) => (Arc::new(SledTrees::open(dir.path()).unwrap()), Work::Blocking),
+            Some(dir) => (Arc::new(LsmTrees::open(dir.path()).unwrap()), Work::Blocking),
             None => (Arc::new(MemoryTrees::default()), Work::Inline),
         };
         let envelope = envelope(&Key::from_bytes([7; 32]));
