@@ -6,6 +6,7 @@
 //! | [`auth`] | access keys, access tokens, and what they allow |
 //! | [`s3`] | the S3 operations, translated to the engine and the catalog |
 //! | [`engine`] | writing and reading parts: chunks, sealing, shards, quorums |
+//! | [`expected`] | commands that are about to come, so that they share a commit |
 //! | [`catalog`] | the catalog's store on disk and its single writer |
 //! | [`journal`] | the catalog's journal on the storage nodes, and a catalog made from it |
 //! | [`peer`] | how gateways reach each other |
@@ -28,6 +29,7 @@
 pub mod auth;
 pub mod catalog;
 pub mod engine;
+pub mod expected;
 pub mod http;
 pub mod journal;
 pub mod lifecycle;

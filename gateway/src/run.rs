@@ -150,7 +150,7 @@ impl Gateway {
             memory_bytes: settings.memory_mib.saturating_mul(1024 * 1024),
             ..EngineConfig::default()
         };
-        let engine = Engine::new(engine_config, nodes);
+        let engine = Engine::announcing(engine_config, nodes, catalog.expected());
         let mut workers = Vec::new();
         let mut journal_status = None;
         if settings.journal {

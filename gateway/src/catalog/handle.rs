@@ -14,6 +14,7 @@ use super::raft::types::{Encoded, GatewayId, Group, LogId, Peer, SnapshotMeta, T
 use super::store::export::Export;
 pub use super::store::state::Catalog;
 use super::store::{LogStore, LsmTrees, StateMachine, States, Trees};
+use crate::expected::Expected;
 use coffer_core::catalog::{CatalogError, Command, KvError, Outcome, Scope};
 use coffer_core::ids::BucketName;
 use coffer_core::random::OsRandom;
@@ -41,6 +42,7 @@ pub struct CatalogHandle {
     gate: Gate,
     raft: Raft<Types>,
     leader: Leader,
+    expected: Expected,
     local: Committer,
     forward: Committer,
     reads: Reads,
@@ -127,14 +129,15 @@ impl CatalogHandle {
         let patience = options.timing.patience;
         let reads = Reads::new(raft.clone(), leader.clone(), progress.clone(), patience);
         let gate = Gate::default();
-        let local = Committer::local(raft.clone(), gate.clone());
+        let expected = Expected::default();
+        let local = Committer::local(raft.clone(), gate.clone(), expected.clone());
         let to = leader.clone();
         let forward = move |group| -> BoxFuture<'static, _> {
             let to = to.clone();
             Box::pin(async move { forward(&to, group).await })
         };
         // The leader's answers have passed its gate.
-        let forward = Committer::new(forward, Gate::default());
+        let forward = Committer::new(forward, Gate::default(), expected.clone());
         let (stop, stopping) = oneshot::channel();
         let (lead, leadership) = watch::channel(false);
         tokio::spawn(run(raft.clone(), lead, stopping));
@@ -145,6 +148,7 @@ impl CatalogHandle {
             gate,
             raft,
             leader,
+            expected,
             local,
             forward,
             reads,
@@ -176,6 +180,11 @@ impl CatalogHandle {
                 Err(_) => tokio::time::sleep(PAUSE).await,
             }
         }
+    }
+
+    /// Where those who are about to submit commands together are announced.
+    pub fn expected(&self) -> Expected {
+        self.expected.clone()
     }
 
     /// Looks something up. What was answered to anyone before is seen, but for [`Scope::Hidden`]:

@@ -6,10 +6,12 @@
 //! others would have to wait for it. Where there was a crowd a moment ago, a wave therefore waits until
 //! as many are there, but not longer than a few times what the last one took ([`Crowd`]).
 //!
-//! All shards of a wave are answered together, so that the commands that follow meet again in the
-//! catalog's queue; a node that takes long holds up only those that need it.
+//! All shards of a wave are answered together, and the commands that follow are announced to the
+//! catalog ([`Expected`]), so that they are one group there; a node that takes long holds up only those
+//! that need it.
 
 use super::nodes::{Kind, NodeSet};
+use crate::expected::Expected;
 use coffer_core::ids::NodeId;
 use coffer_core::shard::{MAX_BATCH, MAX_PUT_ALL, ShardError, ShardPut};
 use futures::StreamExt;
@@ -50,13 +52,14 @@ struct Cargo {
 pub(super) struct Convoy {
     nodes: Arc<NodeSet>,
     within: Duration,
+    expected: Expected,
     queue: OnceLock<mpsc::UnboundedSender<Cargo>>,
 }
 
 impl Convoy {
-    /// A convoy to `nodes`, which answer within `within`.
-    pub(super) fn new(nodes: Arc<NodeSet>, within: Duration) -> Self {
-        Self { nodes, within, queue: OnceLock::new() }
+    /// A convoy to `nodes`, which answer within `within`. Crowds that have been served are announced.
+    pub(super) fn new(nodes: Arc<NodeSet>, within: Duration, expected: Expected) -> Self {
+        Self { nodes, within, expected, queue: OnceLock::new() }
     }
 
     /// Sends the shards of a chunk. Each has been fsynced when its receipt says `Ok`. What waits is
@@ -74,7 +77,7 @@ impl Convoy {
         }
         let queue = self.queue.get_or_init(|| {
             let (queue, waiting) = mpsc::unbounded_channel();
-            tokio::spawn(run(self.nodes.clone(), waiting, self.within));
+            tokio::spawn(run(self.nodes.clone(), waiting, self.within, self.expected.clone()));
             queue
         });
         // Where it fails, the receipts tell.
@@ -103,7 +106,12 @@ impl Crowd {
     }
 }
 
-async fn run(nodes: Arc<NodeSet>, mut queue: mpsc::UnboundedReceiver<Cargo>, within: Duration) {
+async fn run(
+    nodes: Arc<NodeSet>,
+    mut queue: mpsc::UnboundedReceiver<Cargo>,
+    within: Duration,
+    expected: Expected,
+) {
     let mut crowd = Crowd::default();
     while let Some(first) = queue.recv().await {
         let mut wave = vec![first];
@@ -121,14 +129,15 @@ async fn run(nodes: Arc<NodeSet>, mut queue: mpsc::UnboundedReceiver<Cargo>, wit
             wave.push(cargo);
         }
         let (sent, began) = (wave.len(), Instant::now());
-        carry(&nodes, wave, within).await;
+        carry(&nodes, wave, within, &expected).await;
         crowd.note(sent, queue.len(), began.elapsed());
     }
 }
 
 /// Takes a wave to its nodes; returns when all is answered, or it is late and somebody else sees to
 /// the rest.
-async fn carry(nodes: &Arc<NodeSet>, wave: Vec<Cargo>, within: Duration) {
+async fn carry(nodes: &Arc<NodeSet>, wave: Vec<Cargo>, within: Duration, expected: &Expected) {
+    let (chunks, began) = (wave.len(), Instant::now());
     let mut loads: HashMap<NodeId, Vec<Load>> = HashMap::new();
     let mut under_way = Vec::with_capacity(wave.len());
     for cargo in wave {
@@ -159,6 +168,9 @@ async fn carry(nodes: &Arc<NodeSet>, wave: Vec<Cargo>, within: Duration) {
         }
     };
     let late = timeout(LATE, all).await.is_err();
+    if !late && chunks >= COMPANY {
+        expected.announce(chunks, began.elapsed());
+    }
     for answer in answered {
         tell(answer);
     }

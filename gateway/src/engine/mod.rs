@@ -36,6 +36,7 @@ pub mod suspects;
 pub mod sweep;
 pub mod write;
 
+use crate::expected::Expected;
 use budget::Budget;
 use coffer_core::erasure::Coder;
 use coffer_core::random::{OsRandom, Random};
@@ -99,11 +100,16 @@ pub struct Engine {
 impl Engine {
     /// An engine over the given nodes.
     pub fn new(config: EngineConfig, nodes: NodeSet) -> Arc<Self> {
+        Self::announcing(config, nodes, Expected::default())
+    }
+
+    /// An engine that announces the commands which will follow what it has stored.
+    pub fn announcing(config: EngineConfig, nodes: NodeSet, expected: Expected) -> Arc<Self> {
         let nodes = Arc::new(nodes);
         Arc::new(Self {
             budget: Budget::new(config.memory_bytes),
             etags: Etags::new(),
-            convoy: Convoy::new(nodes.clone(), config.shard_timeout),
+            convoy: Convoy::new(nodes.clone(), config.shard_timeout, expected),
             config,
             nodes,
             coder: Arc::new(Coder::default()),

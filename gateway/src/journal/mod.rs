@@ -36,7 +36,8 @@ pub struct JournalConfig {
     pub copies: usize,
     /// How long an answer waits for the journal.
     pub patience: Duration,
-    /// A snapshot is made when so many entries of the log have been written since the last one,
+    /// A snapshot is made when so many entries of the log have been written since the last one, which
+    /// have an eighth of its bytes or more,
     pub snapshot_entries: u64,
     /// or so many bytes, and at least as many as the last one had,
     pub snapshot_bytes: u64,

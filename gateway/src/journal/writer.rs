@@ -31,6 +31,9 @@ const HELD: u64 = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(500);
 /// The pause after a snapshot could not be written.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(30);
+/// A snapshot for the number of entries alone waits until these have a share of 1 in so many of what the
+/// last one had: a large catalog is not written anew for a few small changes.
+const SHARE: u64 = 8;
 /// How often it is looked whether a snapshot is due.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -303,7 +306,8 @@ impl Writer {
         let members = (self.nodes)().members();
         let entries = since.next.saturating_sub(since.snapshot.map_or(0, |index| index + 1));
         let due = since.broken.is_some()
-            || entries >= self.config.snapshot_entries
+            || (entries >= self.config.snapshot_entries
+                && since.bytes >= since.snapshot_bytes / SHARE)
             || since.bytes >= self.config.snapshot_bytes.max(since.snapshot_bytes)
             || now - since.at >= self.config.snapshot_after
             || self.wants_snapshot.load(Ordering::Relaxed)

@@ -157,7 +157,7 @@ fn workers(catalog: &CatalogHandle) -> (Arc<Repairer>, Arc<Monitor>) {
     };
     let doors = HashMap::<NodeId, Arc<dyn ShardStore>>::new();
     let nodes = NodeSet::new(ClusterMap { version: 1, nodes: vec![node] }, doors).unwrap();
-    let engine = Engine::new(EngineConfig::default(), nodes);
+    let engine = Engine::announcing(EngineConfig::default(), nodes, catalog.expected());
     let master = MasterKey::new(&Key::from_bytes([7; 32]));
     let config = RepairConfig::default();
     let repairer = Repairer::new(engine.clone(), catalog.clone(), master, config, || true, || 0);

@@ -1,11 +1,13 @@
 //! Commands gather to groups, and groups are committed.
 //!
 //! While a group is on its way, the next one gathers: one sync of the log serves all of it. What a
-//! gateway that does not lead sends to the leader gathers twice, here and there.
+//! gateway that does not lead sends to the leader gathers twice, here and there. A group waits a moment
+//! for commands that were announced ([`Expected`]).
 
 use super::gate::Gate;
 use super::network::PeerResponse;
 use super::types::{Answers, Encoded, GatewayId, Group, Types};
+use crate::expected::Expected;
 use coffer_core::catalog::{CatalogError, Outcome};
 use futures::future::BoxFuture;
 use openraft::{Raft, ServerState};
@@ -50,6 +52,8 @@ impl From<Result<Answers, Undone>> for PeerResponse {
 struct Waiting {
     commands: Group,
     deadline: Instant,
+    /// Whether it may be one of those that were announced here.
+    expected: bool,
     reply: oneshot::Sender<Result<Answers, Undone>>,
 }
 
@@ -70,47 +74,50 @@ pub struct Committer {
 
 impl Committer {
     /// Commits through this gateway's member of the raft, if that leads. Answers pass the gate.
-    pub fn local(raft: Raft<Types>, gate: Gate) -> Self {
+    pub fn local(raft: Raft<Types>, gate: Gate, expected: Expected) -> Self {
         let propose = move |group| -> BoxFuture<'static, _> {
             let raft = raft.clone();
             Box::pin(async move { propose(&raft, group).await })
         };
-        Self::new(propose, gate)
+        Self::new(propose, gate, expected)
     }
 
     /// Commits by `send`, one group at a time.
     pub fn new(
         send: impl Fn(Group) -> BoxFuture<'static, Result<Committed, Undone>> + Send + Sync + 'static,
         gate: Gate,
+        expected: Expected,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(gather(waiting, send, gate));
+        tokio::spawn(gather(waiting, send, gate, expected));
         Self { queue }
     }
 
-    /// Commits some commands. They are sent by `deadline`, or not at all.
-    ///
-    /// # Errors
-    /// [`Undone`].
-    pub async fn commit_by(&self, commands: Group, deadline: Instant) -> Result<Answers, Undone> {
+    async fn commit_by(
+        &self,
+        commands: Group,
+        deadline: Instant,
+        expected: bool,
+    ) -> Result<Answers, Undone> {
         let stopped = || Undone::NotSent("the gateway is stopping".into());
         let (reply, answer) = oneshot::channel();
-        match timeout_at(deadline, self.queue.send(Waiting { commands, deadline, reply })).await {
+        let waiting = Waiting { commands, deadline, expected, reply };
+        match timeout_at(deadline, self.queue.send(waiting)).await {
             Ok(sent) => sent.map_err(|_| stopped())?,
             Err(_) => return Err(Undone::NotSent("too many commands are waiting".into())),
         }
         answer.await.unwrap_or_else(|_| Err(Undone::Unknown("the gateway is stopping".into())))
     }
 
-    /// Commits some commands, which are sent within [`ANSWER`] or not at all.
+    /// Commits some commands of another gateway, which are sent within [`ANSWER`] or not at all.
     ///
     /// # Errors
     /// [`Undone`].
     pub async fn commit(&self, commands: Group) -> Result<Answers, Undone> {
-        self.commit_by(commands, Instant::now() + ANSWER).await
+        self.commit_by(commands, Instant::now() + ANSWER, false).await
     }
 
-    /// Commits one command.
+    /// Commits one command of this gateway. It is sent by `deadline`, or not at all.
     ///
     /// # Errors
     /// [`Undone`].
@@ -119,7 +126,7 @@ impl Committer {
         command: Encoded,
         deadline: Instant,
     ) -> Result<Result<Outcome, CatalogError>, Undone> {
-        let mut answers = self.commit_by(Group(vec![command]), deadline).await?;
+        let mut answers = self.commit_by(Group(vec![command]), deadline, true).await?;
         answers.0.pop().ok_or_else(|| Undone::Unknown("an answer is missing".into()))
     }
 }
@@ -128,6 +135,7 @@ async fn gather(
     mut queue: mpsc::Receiver<Waiting>,
     send: impl Fn(Group) -> BoxFuture<'static, Result<Committed, Undone>>,
     gate: Gate,
+    expected: Expected,
 ) {
     let mut next: Option<Waiting> = None;
     loop {
@@ -144,6 +152,9 @@ async fn gather(
         let mut bytes = 0;
         let mut candidate = Some(first);
         while let Some(waiting) = candidate {
+            if waiting.expected {
+                expected.came();
+            }
             if waiting.deadline <= Instant::now() {
                 let late = "it waited too long for those before it";
                 let _ = waiting.reply.send(Err(Undone::NotSent(late.into())));
@@ -155,10 +166,13 @@ async fn gather(
                 replies.push((waiting.commands.0.len(), waiting.reply));
                 group.0.extend(waiting.commands.0);
             } else {
-                next = Some(waiting);
+                next = Some(Waiting { expected: false, ..waiting });
                 break;
             }
-            candidate = queue.try_recv().ok();
+            candidate = match (queue.try_recv(), expected.awaited()) {
+                (Err(_), Some(until)) => timeout_at(until, queue.recv()).await.ok().flatten(),
+                (waiting, _) => waiting.ok(),
+            };
         }
         if !group.0.is_empty() {
             match send(group).await {

@@ -118,6 +118,38 @@ async fn waiting_commands_share_one_fsync() {
     assert!(store.syncs.load(Ordering::SeqCst) <= 3);
 }
 
+/// Syncs that eight commands cost which come one after the other, each a good while after the last.
+async fn syncs_of_eight(store: &Gated, handle: &CatalogHandle, round: usize) -> usize {
+    store.syncs.store(0, Ordering::SeqCst);
+    let writes = (0..8).map(|i| async move {
+        for _ in 0..i * 50 {
+            tokio::task::yield_now().await;
+        }
+        handle.submit(create(&format!("bucket-{round}-{i}"))).await
+    });
+    let outcomes = futures::future::join_all(writes).await;
+    assert!(outcomes.iter().all(|outcome| *outcome == Ok(Outcome::Done)));
+    store.syncs.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn commands_that_were_announced_share_one_fsync() {
+    let (store, open, handle) = gated().await;
+    drop(open);
+    let mut alone = 0;
+    for round in 0..5 {
+        alone += syncs_of_eight(&store, &handle, round).await;
+    }
+    assert!(alone > 5, "they come too close together to tell");
+    // They are not waited for long: on a busy machine, a round may not suffice.
+    let mut fewest = usize::MAX;
+    for round in 5..50 {
+        handle.expected().announce(8, std::time::Duration::from_secs(1));
+        fewest = fewest.min(syncs_of_eight(&store, &handle, round).await);
+    }
+    assert_eq!(fewest, 1);
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_crash() {
     let trees = MemoryTrees::default();

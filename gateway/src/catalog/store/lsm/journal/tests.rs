@@ -11,7 +11,7 @@ const ALL: u8 = 80;
 
 fn value(n: u8) -> Vec<u8> {
     // Some span pages, so that a hole can be within one.
-    vec![n | 0x80; if n % 4 == 0 { 9000 } else { 300 }]
+    vec![n | 0x80; if n.is_multiple_of(4) { 9000 } else { 300 }]
 }
 
 /// Two rows of each commit, in different tables, so that a torn one would show.
@@ -152,7 +152,7 @@ fn a_journal_that_has_a_successor_was_synced() {
     fs::write(dir.join("version"), "made").unwrap();
     let torn = &store.journal[..store.written - 1];
     fs::write(dir.join("9.jnl"), torn).unwrap();
-    assert_eq!(check(dir).unwrap().number, u64::from(survey(torn).last.unwrap().number));
+    assert_eq!(check(dir).unwrap().number, survey(torn).last.unwrap().number);
     fs::write(dir.join("9.jnl"), torn).unwrap();
     fs::write(dir.join("10.jnl"), [0; 100]).unwrap();
     assert!(matches!(check(dir), Err(JournalError::Damaged { .. })));
