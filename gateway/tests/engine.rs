@@ -30,7 +30,7 @@ use support::{Cluster, Mood};
 fn config() -> EngineConfig {
     EngineConfig {
         shard_timeout: Duration::from_secs(2),
-        hedge_after: Duration::from_millis(50),
+        hedge_cap: Duration::from_millis(50),
         straggler_grace: Duration::from_millis(50),
         ..EngineConfig::default()
     }
@@ -166,6 +166,60 @@ async fn a_slow_node_is_waited_for_when_two_others_lie() {
         assert_eq!(read(&engine, &keys, &part, 0..1_000_000).await.unwrap(), data, "slow: {slow}");
         cluster.set(0..6, Mood::Fine);
         tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+}
+
+/// When all nodes are slow there is too much to do: asking for more makes it worse.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_all_slow_are_not_asked_for_much_more() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let data = data(1_000_000);
+    let part = write(&engine, &keys, &data).await.unwrap();
+    // Four shards of each, all of them late.
+    let (wanted, whole) = (4 * 300, 0..1_000_000);
+    cluster.set(0..6, Mood::Slow(Duration::from_millis(120)));
+    let reads = stream::iter(0..300).map(|_| read(&engine, &keys, &part, whole.clone()));
+    let all: Vec<_> = reads.buffer_unordered(20).try_collect().await.unwrap();
+    assert!(all.iter().all(|read| *read == data));
+    let asked = cluster.reads();
+    // A twentieth, a burst, and those that were asked for again by what was got around in vain.
+    assert!(asked <= wanted * 21 / 20 + 2 * 32, "{asked} reads for {wanted}");
+    assert!(asked > wanted, "none was late");
+}
+
+/// One that is slow is no reason to wait, however often it is met.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_slow_or_hung_node_is_read_around_whatever_is_read() {
+    let cluster = Cluster::new(6);
+    let data = data(1_000_000);
+    for mood in [Mood::Slow(Duration::from_secs(3)), Mood::Hangs] {
+        let config = EngineConfig { hedge_cap: Duration::from_secs(2), ..config() };
+        let nodes = NodeSet::new(cluster.map(), cluster.stores()).unwrap();
+        let (engine, keys) = (Engine::new(config, nodes), keys());
+        let part = write(&engine, &keys, &data).await.unwrap();
+        // What is usual, for short reads and long ones.
+        for len in [1_000, 1_000_000] {
+            for _ in 0..20 {
+                read(&engine, &keys, &part, 0..len).await.unwrap();
+            }
+        }
+        for node in 0..6 {
+            cluster.nodes[node].set(mood);
+            let began = std::time::Instant::now();
+            // Far more than may be read elsewhere only since they are late.
+            let ranges = (0..200).map(|n| n * 4_900..n * 4_900 + 4_096);
+            let reads = ranges.map(async |range: std::ops::Range<u64>| {
+                let got = read(&engine, &keys, &part, range.clone()).await.unwrap();
+                assert_eq!(got, data[range.start as usize..range.end as usize]);
+            });
+            futures::future::join_all(reads).await;
+            assert_eq!(read(&engine, &keys, &part, 0..1_000_000).await.unwrap(), data);
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(1500), "{mood:?} {node}: {took:?}");
+            cluster.nodes[node].set(Mood::Fine);
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 //! 1. Ask the data shards that hold the wanted segments, and nobody else. Their nodes need not check
 //!    what they read, since each segment authenticates. If one does not, all are read again and
 //!    checked, so that a node finds its damage.
-//! 2. For those that fail or are late, ask others for the same run of blocks and rebuild.
+//! 2. For those that fail or are late, ask others for the same run of blocks and rebuild. What is late,
+//!    and how many of the late may be got around, is for [`super::hedge`] to say.
 //! 3. What does not authenticate is rebuilt without the shard that it came from.
 
 use super::Engine;
-use super::nodes::Kind;
+use super::nodes::{Kind, Length, Reading};
 use bytes::{Bytes, BytesMut};
 use coffer_core::erasure::CodeError;
 use coffer_core::ids::BlobId;
@@ -18,6 +19,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use tokio::time::Instant;
 
 /// Why bytes could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -222,8 +224,7 @@ impl Fetch<'_> {
         let mut shards: Vec<Option<Vec<u8>>> = vec![None; code.n()];
         for (index, blocks) in reads {
             if let Some(piece) = pieces.get(index)
-                && blocks.first <= run.first
-                && blocks.first + blocks.count >= run.first + run.count
+                && covers(*blocks, run)
             {
                 shards[usize::from(*index)] = Some(self.cut(piece, *blocks, run));
             }
@@ -240,27 +241,48 @@ impl Fetch<'_> {
         Ok((pieces, Sources { rebuilt, used }))
     }
 
-    /// Asks each wanted data shard's node; gives up on those that take too long.
+    /// Asks each wanted data shard's node; gives up on those that are late.
     async fn ask_directly(&mut self, reads: &[(u8, BlockRange)], avoid: &Avoid) -> Pieces {
         let mut pieces = Pieces::new();
-        let mut asked: FuturesUnordered<_> = reads
+        let asking: Vec<_> = reads
             .iter()
             .filter(|(index, _)| !avoid.contains(*index))
             .filter(|(index, _)| self.patient || self.is_worth_asking(*index))
-            .map(|(index, blocks)| self.ask(*index, *blocks, self.verify))
+            .copied()
             .collect();
-        let late = tokio::time::sleep(self.engine.config.hedge_after);
+        let mut waiting: BTreeSet<u8> = asking.iter().map(|(index, _)| *index).collect();
+        let mut asked: FuturesUnordered<_> =
+            asking.iter().map(|(index, blocks)| self.ask(*index, *blocks, self.verify)).collect();
+        let longest = asking.iter().map(|(_, blocks)| self.bytes_of(*blocks)).max().unwrap_or(0);
+        let (hedging, length) = (&self.engine.hedging, Length::of(longest));
+        let late_after = || hedging.late_after(&self.engine.nodes, length);
+        hedging.earn(asking.len(), length);
+        let late = tokio::time::sleep(late_after());
         tokio::pin!(late);
         let mut failures = Vec::new();
         loop {
             tokio::select! {
                 answer = asked.next() => match answer {
-                    // No copy: nobody else has it.
-                    Some((index, Ok(piece))) => drop(pieces.insert(index, piece.into())),
-                    Some((_, Err(error))) => failures.push(error),
+                    Some((index, outcome)) => {
+                        waiting.remove(&index);
+                        match outcome {
+                            // No copy: nobody else has it.
+                            Ok(piece) => drop(pieces.insert(index, piece.into())),
+                            Err(error) => failures.push(error),
+                        }
+                    }
                     None => break,
                 },
-                () = &mut late, if !self.patient => break,
+                () = &mut late, if !self.patient => {
+                    // Nobody waits for those that are known to be slow; others may just have much to
+                    // do, and as many of them are waited for as must be.
+                    self.note_late(&waiting);
+                    let slow = !waiting.iter().any(|index| self.reads_well(*index));
+                    if slow || hedging.spend(self.extra_reads(reads, &pieces), length) {
+                        break;
+                    }
+                    late.as_mut().reset(Instant::now() + late_after());
+                }
             }
         }
         drop(asked);
@@ -268,6 +290,16 @@ impl Fetch<'_> {
             self.note(error);
         }
         pieces
+    }
+
+    /// How many reads it takes to rebuild what is missing.
+    fn extra_reads(&self, reads: &[(u8, BlockRange)], pieces: &Pieces) -> usize {
+        let missing: Vec<_> =
+            reads.iter().filter(|(i, _)| !pieces.contains_key(i)).copied().collect();
+        let run = covering(&missing);
+        let at_hand =
+            |(i, blocks): &&(u8, BlockRange)| pieces.contains_key(i) && covers(*blocks, run);
+        self.chunk.chunk.shape.code().k().saturating_sub(reads.iter().filter(at_hand).count())
     }
 
     /// Fills `shards` until `k` are there: first from nodes that are well, then from any.
@@ -285,28 +317,42 @@ impl Fetch<'_> {
         let was_missing = |i: &u8| missing.iter().any(|(m, _)| m == i);
         candidates.sort_by_key(|i| (was_missing(i), !self.reads_well(*i), *i));
         let mut candidates = candidates.into_iter();
+        let (hedging, length) = (&self.engine.hedging, Length::of(self.bytes_of(run)));
+        let mut waiting = BTreeSet::new();
         let mut asked = FuturesUnordered::new();
         let mut failures = Vec::new();
+        // How many are asked beyond those that are needed, since some are slow.
+        let mut extra = 0;
         loop {
             let have = shards.iter().flatten().count();
             if have >= need {
                 break;
             }
-            while asked.len() < need - have {
-                match candidates.next() {
-                    Some(index) => asked.push(self.ask(index, run, true)),
-                    None => break,
-                }
+            while asked.len() < need - have + extra
+                && let Some(index) = candidates.next()
+            {
+                waiting.insert(index);
+                asked.push(self.ask(index, run, true));
             }
-            let late = tokio::time::sleep(self.engine.config.hedge_after);
+            let late = tokio::time::sleep(hedging.late_after(&self.engine.nodes, length));
             tokio::select! {
                 answer = asked.next() => match answer {
-                    Some((index, Ok(piece))) => shards[usize::from(index)] = Some(piece.into()),
-                    Some((_, Err(error))) => failures.push(error),
+                    Some((index, outcome)) => {
+                        waiting.remove(&index);
+                        match outcome {
+                            Ok(piece) => shards[usize::from(index)] = Some(piece.into()),
+                            Err(error) => failures.push(error),
+                        }
+                    }
                     None => break,
                 },
-                // Someone is slow: ask one more, while there is one.
-                () = late => asked.extend(candidates.next().map(|i| self.ask(i, run, true))),
+                () = late => {
+                    self.note_late(&waiting);
+                    let slow = waiting.iter().filter(|index| !self.reads_well(**index)).count();
+                    if slow > extra || (candidates.len() > 0 && hedging.spend(1, length)) {
+                        extra += 1;
+                    }
+                }
             }
         }
         drop(asked);
@@ -331,6 +377,7 @@ impl Fetch<'_> {
             // A shard that was never written is as good as lost.
             let Some(node) = node else { return (index, Err(ShardError::NotFound)) };
             let within = engine.config.shard_timeout;
+            let reading = engine.nodes.begin_read(node, Length::of(want));
             let outcome = engine
                 .nodes
                 .call(node, Kind::Read, within, |store| async move {
@@ -340,6 +387,11 @@ impl Fetch<'_> {
                     }
                 })
                 .await;
+            match &outcome {
+                Ok(_) => reading.map_or((), Reading::succeeded),
+                Err(ShardError::Timeout) => drop(reading),
+                Err(_) => reading.map_or((), Reading::failed),
+            }
             let outcome = outcome.and_then(|bytes| {
                 if bytes.len() == want {
                     Ok(bytes)
@@ -374,6 +426,12 @@ impl Fetch<'_> {
         self.chunk.node_of(index.into()).is_some_and(|n| self.engine.nodes.reads_well(n))
     }
 
+    fn note_late(&self, waiting: &BTreeSet<u8>) {
+        for node in waiting.iter().filter_map(|index| self.chunk.node_of((*index).into())) {
+            self.engine.nodes.note_late_read(node);
+        }
+    }
+
     fn note(&mut self, error: ShardError) {
         self.transient |= !matches!(error, ShardError::NotFound | ShardError::Corrupt { .. });
         self.last = Some(error);
@@ -396,6 +454,11 @@ fn covering(reads: &[(u8, BlockRange)]) -> BlockRange {
     let first = reads.iter().map(|(_, b)| b.first).min().unwrap_or(0);
     let end = reads.iter().map(|(_, b)| b.first + b.count).max().unwrap_or(0);
     BlockRange { first, count: end - first }
+}
+
+/// Whether a run of blocks covers another.
+fn covers(blocks: BlockRange, run: BlockRange) -> bool {
+    blocks.first <= run.first && blocks.first + blocks.count >= run.first + run.count
 }
 
 fn used_shards(shards: &[Option<Vec<u8>>]) -> BTreeSet<u8> {

@@ -12,6 +12,7 @@
 //! | `convoy` | small shards travel together |
 //! | [`read`] | a range of an object becomes a stream |
 //! | [`fetch`] | a chunk's segments are fetched, around lost and damaged shards |
+//! | `hedge` | when a read is late, and how often one may be asked for elsewhere |
 //! | [`suspects`] | shards that reads found lost or damaged, until repair asks |
 //! | [`repair`] | shards that are missing or misplaced are rebuilt or moved |
 //! | [`gc`] | shards that no object needs are deleted |
@@ -27,6 +28,7 @@ mod etag;
 pub mod fetch;
 pub mod fsck;
 pub mod gc;
+mod hedge;
 pub mod keys;
 pub mod nodes;
 pub mod read;
@@ -43,6 +45,7 @@ use coffer_core::random::{OsRandom, Random};
 use coffer_core::seal::CipherSuite;
 use convoy::Convoy;
 use etag::Etags;
+use hedge::Hedging;
 use nodes::NodeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,8 +62,11 @@ pub struct EngineConfig {
     pub chunks_ahead: usize,
     /// How long a node may take to store or read a shard.
     pub shard_timeout: Duration,
-    /// How long a read waits for a data shard before it asks for parity as well.
-    pub hedge_after: Duration,
+    /// How long a read waits for data shards before it asks for others instead: some time after most
+    /// reads have ended, but not less than `hedge_floor` and not more than `hedge_cap`.
+    pub hedge_floor: Duration,
+    /// See `hedge_floor`.
+    pub hedge_cap: Duration,
     /// How long a write that has its quorum waits for the remaining shards.
     pub straggler_grace: Duration,
     /// How long a client may pause while it sends a body.
@@ -74,7 +80,8 @@ impl Default for EngineConfig {
             chunks_in_flight: 2,
             chunks_ahead: 2,
             shard_timeout: Duration::from_secs(8),
-            hedge_after: Duration::from_millis(400),
+            hedge_floor: Duration::from_millis(50),
+            hedge_cap: Duration::from_secs(1),
             straggler_grace: Duration::from_secs(2),
             body_idle: Duration::from_secs(60),
         }
@@ -90,6 +97,7 @@ pub struct Engine {
     coder: Arc<Coder>,
     budget: Budget,
     etags: Etags,
+    hedging: Hedging,
     suite: CipherSuite,
     random: OsRandom,
     suspects: Suspects,
@@ -109,6 +117,7 @@ impl Engine {
         Arc::new(Self {
             budget: Budget::new(config.memory_bytes),
             etags: Etags::new(),
+            hedging: Hedging::new(config.hedge_floor, config.hedge_cap),
             convoy: Convoy::new(nodes.clone(), config.shard_timeout, expected),
             config,
             nodes,

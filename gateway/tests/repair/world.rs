@@ -76,7 +76,7 @@ pub(crate) struct World {
 pub(crate) fn engine(map: ClusterMap, stores: HashMap<NodeId, Arc<dyn ShardStore>>) -> Arc<Engine> {
     let config = EngineConfig {
         shard_timeout: Duration::from_secs(2),
-        hedge_after: Duration::from_millis(50),
+        hedge_cap: Duration::from_millis(50),
         straggler_grace: Duration::from_millis(50),
         ..EngineConfig::default()
     };

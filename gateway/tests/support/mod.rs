@@ -46,6 +46,8 @@ pub(crate) struct MemoryNode {
     disk: Mutex<Option<DiskReport>>,
     /// Bytes of payload that were read.
     pub(crate) bytes_read: AtomicU64,
+    /// Reads that were asked for.
+    pub(crate) reads: AtomicU64,
 }
 
 impl MemoryNode {
@@ -121,6 +123,7 @@ impl ShardStore for MemoryNode {
     }
 
     async fn get(&self, key: ShardKey, blocks: BlockRange) -> Result<Bytes, ShardError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let mood = self.mood().await?;
         let shards = self.shards.lock().unwrap();
         let (info, payload) = shards.get(&key).ok_or(ShardError::NotFound)?;
@@ -210,6 +213,7 @@ impl Cluster {
             findings: Mutex::default(),
             disk: Mutex::default(),
             bytes_read: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
         };
         Self { nodes: (0..nodes).map(|i| Arc::new(node(i))).collect() }
     }
@@ -236,6 +240,11 @@ impl Cluster {
         for node in &self.nodes[nodes] {
             node.set(mood);
         }
+    }
+
+    /// Reads that all nodes were asked for.
+    pub(crate) fn reads(&self) -> u64 {
+        self.nodes.iter().map(|n| n.reads.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn shard_count(&self) -> usize {

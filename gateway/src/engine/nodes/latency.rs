@@ -9,6 +9,8 @@ const TIMES: u64 = 10;
 const FLOOR: Duration = Duration::from_millis(20);
 /// With fewer others there is no telling what is usual.
 const MIN_PEERS: usize = 2;
+/// A node is silent when so many calls in a row were late, and most others are not late at all.
+const SILENT: u64 = 4;
 
 /// What is asked of a node, as far as its patience is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +28,19 @@ pub enum Kind {
 pub(super) struct Latency {
     /// In microseconds; 0 while nothing is known.
     estimate: AtomicU64,
+    /// How often calls were late since one has ended.
+    late: AtomicU64,
 }
 
 impl Latency {
     /// Learns from a call that has ended. An estimate grows slowly and falls faster, so that one
     /// hiccup is soon forgiven.
     pub(super) fn note(&self, took: Duration) {
+        self.late.store(0, Ordering::Relaxed);
+        self.learn(took);
+    }
+
+    fn learn(&self, took: Duration) {
         let took = micros(took).max(1);
         let learn = |old: u64| match old {
             0 => took,
@@ -46,8 +55,18 @@ impl Latency {
     /// Learns from a call that was given up: it would have taken at least this long.
     pub(super) fn note_given_up(&self, after: Duration) {
         if micros(after) > self.micros() {
-            self.note(after);
+            self.learn(after);
         }
+    }
+
+    /// Learns that a call is late.
+    pub(super) fn note_late(&self) {
+        self.late.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often calls were late since one has ended.
+    pub(super) fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// The estimate in microseconds; 0 while nothing is known.
@@ -65,6 +84,16 @@ pub(super) fn is_slow(own: u64, others: impl Iterator<Item = u64>) -> bool {
     let mut others: Vec<u64> = others.filter(|o| *o > 0).collect();
     others.sort_unstable();
     others.len() >= MIN_PEERS && own / TIMES >= others[others.len() / 2]
+}
+
+/// Whether a node with so many late calls in a row says nothing, unless others say nothing either.
+pub(super) fn is_silent(own: u64, others: impl Iterator<Item = u64>) -> bool {
+    if own < SILENT {
+        return false;
+    }
+    let mut others: Vec<u64> = others.collect();
+    others.sort_unstable();
+    others.len() >= MIN_PEERS && others[others.len() / 2] == 0
 }
 
 fn micros(time: Duration) -> u64 {
@@ -107,5 +136,19 @@ mod tests {
         assert_eq!(latency.micros(), 10_000);
         latency.note_given_up(Duration::from_secs(8));
         assert!(latency.micros() > 900_000);
+    }
+
+    #[test]
+    fn a_node_is_silent_when_it_alone_is_late_again_and_again() {
+        let latency = Latency::default();
+        (0..3).for_each(|_| latency.note_late());
+        assert!(!is_silent(latency.late(), [0; 5].into_iter()));
+        latency.note_late();
+        latency.note_given_up(Duration::from_secs(1));
+        assert!(is_silent(latency.late(), [0, 0, 0, 7, 7].into_iter()));
+        assert!(!is_silent(latency.late(), [0, 0, 1, 1, 1].into_iter()), "all are late");
+        assert!(!is_silent(latency.late(), [0].into_iter()), "one peer is no measure");
+        latency.note(Duration::from_secs(1));
+        assert!(!is_silent(latency.late(), [0; 5].into_iter()), "it has said something");
     }
 }

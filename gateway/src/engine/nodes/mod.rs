@@ -3,8 +3,10 @@
 
 pub mod follow;
 mod latency;
+mod usual;
 
 pub use latency::Kind;
+pub use usual::{Length, Reading};
 
 use coffer_core::ids::NodeId;
 use coffer_core::placement::{ClusterMap, NodeEntry};
@@ -17,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
+use usual::Usual;
 
 /// How long a node that failed is passed over before it is tried again.
 const PASS_OVER: Duration = Duration::from_secs(1);
@@ -56,6 +59,7 @@ struct Node {
     try_slow_ms: AtomicU64,
     reads: Latency,
     writes: Latency,
+    usual: Usual,
     stat: Mutex<Option<NodeStat>>,
 }
 
@@ -70,6 +74,7 @@ impl Node {
             try_slow_ms: AtomicU64::new(0),
             reads: Latency::default(),
             writes: Latency::default(),
+            usual: Usual::default(),
             stat: Mutex::default(),
         }
     }
@@ -194,6 +199,28 @@ impl NodeSet {
         self.node(id)?.stat()
     }
 
+    /// Takes note that a node is asked to read, for [`NodeSet::usual_read`].
+    pub fn begin_read(&self, id: NodeId, length: Length) -> Option<Reading> {
+        self.node(id).map(|node| Reading::begin(node, length))
+    }
+
+    /// What all but a few reads of this kind have lately kept to at most nodes; `None` while nothing is
+    /// known.
+    pub fn usual_read(&self, length: Length) -> Option<Duration> {
+        let view = self.view();
+        let known = view.nodes.values().map(|n| n.usual.nanos(length)).filter(|nanos| *nanos > 0);
+        let mut known: Vec<u64> = known.collect();
+        known.sort_unstable();
+        known.get(known.len() / 2).map(|nanos| Duration::from_nanos(*nanos))
+    }
+
+    /// Learns that a node has not answered a read when it should have.
+    pub fn note_late_read(&self, id: NodeId) {
+        if let Some(node) = self.node(id) {
+            node.reads.note_late();
+        }
+    }
+
     /// Whether a node has not failed just now.
     pub fn is_up(&self, id: NodeId) -> bool {
         let now = self.now_ms();
@@ -207,7 +234,7 @@ impl NodeSet {
             && self.node(id).is_some_and(|n| n.full_until_ms.load(Ordering::Relaxed) <= now)
     }
 
-    /// Whether a node answers much later than the others do.
+    /// Whether a node answers much later than the others do, or not at all.
     pub fn is_slow(&self, id: NodeId) -> bool {
         [Kind::Read, Kind::Write].into_iter().any(|kind| self.is_slow_to(id, kind))
     }
@@ -247,9 +274,11 @@ impl NodeSet {
     fn is_slow_to(&self, id: NodeId, kind: Kind) -> bool {
         let view = self.view();
         let estimate = |n: &Node| n.latency(kind).map_or(0, Latency::micros);
+        let late = |n: &Node| n.latency(kind).map_or(0, Latency::late);
         let Some(own) = view.nodes.get(&id) else { return false };
-        let others = view.nodes.iter().filter(|(other, _)| **other != id);
-        latency::is_slow(estimate(own), others.map(|(_, n)| estimate(n)))
+        let others = || view.nodes.iter().filter(|(other, _)| **other != id).map(|(_, n)| n);
+        latency::is_slow(estimate(own), others().map(|n| estimate(n)))
+            || latency::is_silent(late(own), others().map(|n| late(n)))
     }
 
     /// Whether it is time to try a slow node; only one caller is told so.
