@@ -14,7 +14,7 @@
 //! | [`placement`] | which nodes hold a chunk's shards |
 //! | [`manifest`] | what is recorded of an object |
 //! | [`repair`] | which shards are missing or misplaced, where they are to go, and what comes first |
-//! | [`shard`], [`wire`] | what a storage node offers, and how that is said over QUIC |
+//! | [`shard`], [`wire`] | what a storage node offers, and how that is said over the network |
 //! | [`health`] | how well a node and its disks are, by the figures that it gives |
 //! | [`catalog`] | buckets, objects, uploads: a state machine over an ordered key-value store |
 //! | [`journal`] | what nodes keep of the catalog, so that it can be rebuilt from them |

@@ -1,22 +1,21 @@
 //! The shard service's messages, as they cross the network.
 //!
-//! Transport: QUIC with mutual TLS, ALPN [`ALPN`]. Each request has a bidirectional stream of its
-//! own:
+//! Transport: mutual TLS over TCP, ALPN [`ALPN`], one request at a time on a connection:
 //!
 //! ```text
-//! client -> node   u32 LE header length | Request  (postcard) | payload, if the request has one
-//! node -> client   u32 LE header length | Response (postcard) | payload, if the response has one
+//! client -> node   u32 LE header length | u32 LE payload length | Request  (postcard) | payload
+//! node -> client   u32 LE header length | u32 LE payload length | Response (postcard) | payload
 //! ```
 //!
-//! The payload's length follows from the header, never from the end of the stream alone: a short or
-//! long payload is an error. The version is part of the ALPN name, so that peers of different
+//! A node that takes its time sends zeros in place of lengths now and then. A payload that is not as
+//! long as the request's header says is an error. The version is part of the ALPN name, so that peers of different
 //! versions refuse each other in the handshake and can offer several during an upgrade.
 
 use crate::shard::{BlockRange, Finding, NodeStat, ShardError, ShardInfo, ShardKey};
 use serde::{Deserialize, Serialize};
 
 /// The protocol's name and version in the TLS handshake.
-pub const ALPN: &[u8] = b"coffer-shard/2";
+pub const ALPN: &[u8] = b"coffer-shard/3";
 
 /// The longest header that is read, in bytes; bounds what a peer can make us allocate.
 pub const MAX_HEADER: u32 = 256 * 1024;
@@ -73,11 +72,8 @@ pub enum Request {
 pub enum Response {
     /// Done.
     Done,
-    /// `len` bytes of blocks follow.
-    Blocks {
-        /// Bytes of payload after the header.
-        len: u32,
-    },
+    /// Blocks follow.
+    Blocks,
     /// A page of the index.
     Shards(Vec<(ShardKey, ShardInfo)>),
     /// How the node is doing.

@@ -46,10 +46,10 @@ pub(crate) enum Command {
         /// How many gateways: 1, 3 or 5. Several are on this machine, on ports from --listen's on.
         #[arg(long, default_value_t = 1, conflicts_with = "gateway_addresses")]
         gateways: u16,
-        /// The first of several gateways' UDP port for the other gateways.
+        /// The first of several gateways' TCP port for the other gateways.
         #[arg(long, default_value_t = 9200)]
         peer_port: u16,
-        /// Where a gateway of several will serve S3 and, after a comma, the other gateways (UDP);
+        /// Where a gateway of several will serve S3 and, after a comma, the other gateways (TCP);
         /// once for each gateway.
         #[arg(long = "gateway-address", value_name = "ADDR,ADDR")]
         gateway_addresses: Vec<GatewayAddress>,
@@ -78,7 +78,7 @@ pub(crate) enum Command {
         /// Its number, which no gateway of the cluster has or had.
         #[arg(long)]
         id: u64,
-        /// Where it will serve S3 and, after a comma, the other gateways (UDP).
+        /// Where it will serve S3 and, after a comma, the other gateways (TCP).
         #[arg(long = "gateway-address", value_name = "ADDR,ADDR")]
         address: GatewayAddress,
         /// Host names and addresses that its certificate is for, beside this machine's.

@@ -34,7 +34,7 @@ use crate::setup::init::{self, GatewayDir};
 use coffer_core::catalog::CatalogError;
 use coffer_core::placement::ClusterMap;
 use coffer_node::OpenError;
-use coffer_node::quic::{MutualTls, TlsError};
+use coffer_node::rpc::{MutualTls, TlsError};
 use coffer_node::service::NodeClient;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
@@ -75,7 +75,7 @@ pub enum StartError {
     },
     /// The address for other gateways can't be listened on.
     #[error(
-        "can't listen for other gateways on {listen} (UDP; peer_listen in gateway.toml): {source}"
+        "can't listen for other gateways on {listen} (TCP; peer_listen in gateway.toml): {source}"
     )]
     ListenPeers {
         /// The address.

@@ -54,7 +54,7 @@ impl NodeDir {
 pub struct NodeConfig {
     /// The node's id, 32 hexadecimal digits, as in the cluster map.
     pub node_id: String,
-    /// Where the shard service listens (UDP).
+    /// Where the shard service listens (TCP).
     pub listen: SocketAddr,
     /// Bytes after which a new volume is begun; at least [`VolumeSize::MIN`], 1 GiB unless given.
     #[serde(default)]

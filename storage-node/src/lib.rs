@@ -9,9 +9,9 @@
 //! | [`volume`] | the volumes' format, and what is fsynced before what |
 //! | [`index`] | where each shard is; a cache that the volumes can rebuild |
 //! | [`engine`] | storing, reading, deleting: [`engine::NodeEngine`] |
-//! | [`quic`] | QUIC with mutual TLS between the processes of a cluster |
+//! | [`rpc`] | requests between the processes of a cluster: mutual TLS over TCP |
 //! | [`health`] | what the disks say of themselves (SMART) |
-//! | [`service`] | the engine over QUIC: [`service::serve`], [`service::NodeClient`] |
+//! | [`service`] | the engine over the network: [`service::serve`], [`service::NodeClient`] |
 //! | [`clock`] | time, for what runs in the background |
 //! | [`config`] | a node's directory and configuration |
 //! | [`testing`] | a disk that fails on demand |
@@ -32,7 +32,7 @@ pub mod disk;
 pub mod engine;
 pub mod health;
 pub mod index;
-pub mod quic;
+pub mod rpc;
 pub mod service;
 pub mod testing;
 pub mod volume;

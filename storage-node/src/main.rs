@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use coffer_node::config::{NodeConfig, NodeDir};
 use coffer_node::disk::DirDisk;
-use coffer_node::quic::MutualTls;
+use coffer_node::rpc::MutualTls;
 use coffer_node::service::serve;
 use coffer_node::{NodeEngine, engine};
 use std::io::IsTerminal;

@@ -10,7 +10,7 @@ use coffer_core::ids::{BlobId, NodeId};
 use coffer_core::shard::{
     BlockRange, Damage, MAX_PUT_ALL, ShardError, ShardInfo, ShardKey, ShardPut, ShardStore,
 };
-use coffer_node::quic::Service;
+use coffer_node::rpc::Service;
 use coffer_node::service::{NodeClient, serve};
 use coffer_node::{NodeEngine, NodeOptions, OpenError, ScrubOptions};
 use common::{NODE, Pki};

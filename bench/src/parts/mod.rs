@@ -10,7 +10,7 @@
 //! | `data_path` | what a chunk goes through: sealing, coding, hashing, all of it |
 //! | `decisions` | placement, manifests, tokens |
 //! | `disk` | a node's volumes and index, the catalog's log |
-//! | `network` | the shard service and HTTP/3, beside bare streams (`stream`) |
+//! | `network` | the shard service and HTTP/3, beside bare streams (`tls`, `stream`) |
 
 mod clock;
 mod data_path;
@@ -19,6 +19,7 @@ mod disk;
 mod network;
 mod report;
 mod stream;
+mod tls;
 mod turns;
 
 pub use report::{Clock, FORMAT, Line, Report, Unit};
@@ -53,7 +54,7 @@ pub enum Part {
     Volume,
     /// The catalog: groups of objects committed
     Catalog,
-    /// The shard service over QUIC
+    /// The shard service, and TLS over TCP beside QUIC
     Shards,
     /// GET and PUT over HTTP/3
     Http3,

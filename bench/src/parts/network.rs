@@ -1,8 +1,9 @@
-//! What goes over QUIC: shards to and from a node, objects to and from a gateway. The client is this
-//! thread; all others are the server's.
+//! What goes over the network: shards to and from a node, objects to and from a gateway. The client is
+//! this thread; all others are the server's.
 
 use super::report::{Clock, Line, Unit};
 use super::stream::{self, Bare};
+use super::tls;
 use super::turns::{Effort, Id, Taken, Turns};
 use crate::data::{Check, Content};
 use crate::s3::{Ask, Exchange, Http, Reader, Target, TargetOptions};
@@ -23,14 +24,16 @@ use coffer_gateway::http::tls::ServerTls;
 use coffer_gateway::run::{Embedded, EmbeddedOptions};
 use coffer_gateway::setup::config::{GatewayConfig, load_cluster};
 use coffer_gateway::setup::init;
-use coffer_node::quic::{self, Dialer, MutualTls};
+use coffer_node::rpc::MutualTls;
 use coffer_node::service::{NodeClient, node_name, serve};
 use futures::future::try_join_all;
 use http::Method;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 pub(super) const ANYWHERE: SocketAddr =
@@ -42,10 +45,12 @@ fn runtimes() -> std::io::Result<(Runtime, Runtime)> {
     Ok((client, Builder::new_multi_thread().enable_all().build()?))
 }
 
+const QUIC: &str = "a bare quinn stream";
+const TLS: &str = "bare TLS over TCP";
+
 /// A work by both clocks, beside the same bytes over a bare stream.
-fn lines(taken: &Taken, part: &str, work: Id, bare: Id) -> [Line; 2] {
-    [Clock::Wall, Clock::Server]
-        .map(|clock| taken.line(part, (Unit::Bytes, clock), work, ("a bare quinn stream", bare)))
+fn lines(taken: &Taken, part: &str, work: Id, bare: (&str, Id)) -> [Line; 2] {
+    [Clock::Wall, Clock::Server].map(|clock| taken.line(part, (Unit::Bytes, clock), work, bare))
 }
 
 /// Shards in memory: the service is measured, and no disk.
@@ -112,18 +117,25 @@ const SHARDS_TOGETHER: u8 = 8;
 pub(super) fn shards(effort: Effort, dir: &Path) -> anyhow::Result<Vec<Line>> {
     let Parties { node, node_tls, gateway_tls } = parties(dir)?;
     let (client, server) = runtimes()?;
-    let (service, bare) = {
+    let (service, quic, tls_address) = {
         let _server = server.enter();
         let service = serve(Arc::new(Memory::default()), &node_tls, ANYWHERE)?;
-        let bare = quic::serve(Arc::new(Bare::default()), node_tls.server(wire::ALPN)?, ANYWHERE)?;
-        (service, bare)
+        let quic = stream::listen(ANYWHERE, node_tls.server(wire::ALPN)?)?;
+        let listener = server.block_on(TcpListener::bind(ANYWHERE))?;
+        let address = listener.local_addr()?;
+        tokio::spawn(stream::serve(quic.clone(), Bare::default()));
+        tokio::spawn(tls::serve(listener, node_tls.server(wire::ALPN)?));
+        (service, quic, address)
     };
-    let (remote, link) = {
-        let _client = client.enter();
-        let remote = NodeClient::new(&gateway_tls)?.node(node, &service.local_addr().to_string());
-        let dialer = Dialer::new(gateway_tls.client(wire::ALPN)?)?;
-        (remote, dialer.link(node_name(node), bare.local_addr().to_string()))
-    };
+    let remote = NodeClient::new(&gateway_tls)?.node(node, &service.local_addr().to_string());
+    let config = gateway_tls.client(wire::ALPN)?;
+    let (connection, mut bare) = client.block_on(async {
+        let quic = stream::connect(quic.local_addr()?, config.clone(), &node_name(node)).await?;
+        let all = (0..SHARDS_TOGETHER)
+            .map(|_| tls::connect(tls_address, config.clone(), node_name(node)));
+        anyhow::Ok((quic, try_join_all(all).await?))
+    })?;
+    let bare = RefCell::new(&mut bare);
     let key =
         |index| ShardKey { blob: BlobId::from_bytes([1; 16]), chunk: 0, index, generation: 0 };
     let mut all = Vec::new();
@@ -140,27 +152,38 @@ pub(super) fn shards(effort: Effort, dir: &Path) -> anyhow::Result<Vec<Line>> {
             let gets = (0..SHARDS_TOGETHER).map(|n| remote.get(key(n), whole));
             client.block_on(try_join_all(gets)).context("a shard can't be read")
         };
-        let streams = |bytes: &Bytes, wanted: u32| {
-            client.block_on(async {
-                let connection = link.connection().await?;
-                let all = (0..SHARDS_TOGETHER)
-                    .map(|_| stream::exchange(&connection, bytes.clone(), wanted.into()));
-                try_join_all(all).await
-            })
+        let over_quic = |bytes: &Bytes, wanted: u32| {
+            let all = (0..SHARDS_TOGETHER)
+                .map(|_| stream::exchange(&connection, bytes.clone(), wanted.into()));
+            client.block_on(try_join_all(all)).map(drop)
+        };
+        let over_tls = |bytes: &Bytes, wanted: u32| {
+            let mut bare = bare.borrow_mut();
+            let all = bare.iter_mut().map(|tls| tls::exchange(tls, bytes, wanted.into()));
+            client.block_on(try_join_all(all)).map(drop)
         };
         put()?;
         ensure!(get()?.iter().all(|got| *got == payload), "a shard is not what was stored");
         let amount = usize::from(SHARDS_TOGETHER) * len as usize;
+        let none = Bytes::new();
         let mut turns = Turns::new(effort);
         let putting = turns.add(amount, || put().map(drop));
-        let sending = turns.add(amount, || streams(&payload, 0).map(drop));
+        let sending = turns.add(amount, || over_tls(&payload, 0));
+        let sending_quic = turns.add(amount, || over_quic(&payload, 0));
         let getting = turns.add(amount, || get().map(drop));
-        let receiving = turns.add(amount, || streams(&Bytes::new(), len).map(drop));
+        let receiving = turns.add(amount, || over_tls(&none, len));
+        let receiving_quic = turns.add(amount, || over_quic(&none, len));
         let taken = turns.take()?;
-        all.extend(lines(&taken, &format!("put of {name} shards"), putting, sending));
-        all.extend(lines(&taken, &format!("get of {name} shards"), getting, receiving));
+        all.extend(lines(&taken, &format!("put of {name} shards"), putting, (TLS, sending)));
+        all.extend(lines(&taken, &format!("get of {name} shards"), getting, (TLS, receiving)));
+        let bare = |what| format!("{TLS}, {what} {name}");
+        all.extend(lines(&taken, &bare("to a server,"), sending, (QUIC, sending_quic)));
+        all.extend(lines(&taken, &bare("from a server,"), receiving, (QUIC, receiving_quic)));
     }
-    server.block_on(async { tokio::join!(service.stop(), bare.stop()) });
+    connection.close(0u32.into(), b"done");
+    quic.close(0u32.into(), b"done");
+    server.block_on(service.stop());
+    server.shutdown_background();
     Ok(all)
 }
 
@@ -236,8 +259,8 @@ pub(super) fn http3(effort: Effort, dir: &Path) -> anyhow::Result<Vec<Line>> {
         let sending = turns.add(amount, || streams(&body, 0));
         let taken = turns.take()?;
         let part = |method| format!("HTTP/3 {method} of 16 MiB, {together} at a time");
-        all.extend(lines(&taken, &part("GET"), getting, receiving));
-        all.extend(lines(&taken, &part("PUT"), putting, sending));
+        all.extend(lines(&taken, &part("GET"), getting, (QUIC, receiving)));
+        all.extend(lines(&taken, &part("PUT"), putting, (QUIC, sending)));
     }
     client.block_on(target.close());
     connection.close(0u32.into(), b"done");

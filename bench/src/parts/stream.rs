@@ -5,12 +5,16 @@
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use coffer_node::quic::{Answer, Broken};
-use quinn::{Connection, Endpoint, ReadExactError, RecvStream, SendStream};
-use std::time::Duration;
+use coffer_gateway::http::MAX_MTU;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Connection, Endpoint, RecvStream, SendStream};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 /// Bytes that are handed to quinn at a time.
 const PIECE: usize = 1 << 20;
+/// The flow control window of a stream, in bytes.
+const WINDOW: u32 = 4 << 20;
 
 /// Answers requests.
 #[derive(Debug, Clone)]
@@ -24,13 +28,11 @@ impl Default for Bare {
     }
 }
 
-impl Answer for Bare {
-    const LIMIT: Duration = Duration::from_secs(60);
-
-    async fn answer(&self, mut send: SendStream, mut receive: RecvStream) -> Result<(), Broken> {
+impl Bare {
+    async fn answer(&self, mut send: SendStream, mut receive: RecvStream) -> anyhow::Result<()> {
         let mut wanted = [0; 8];
         receive.read_exact(&mut wanted).await?;
-        let arrived = drain(&mut receive).await.map_err(ReadExactError::ReadError)?;
+        let arrived = drain(&mut receive).await?;
         send.write_all(&arrived.to_le_bytes()).await?;
         let mut left = u64::from_le_bytes(wanted);
         while left > 0 {
@@ -43,6 +45,44 @@ impl Answer for Bare {
         let _ = send.stopped().await;
         Ok(())
     }
+}
+
+/// As large as packets of HTTP/3 are, and as many on their way.
+fn transport() -> Arc<quinn::TransportConfig> {
+    let mut transport = quinn::TransportConfig::default();
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(MAX_MTU);
+    transport
+        .stream_receive_window(WINDOW.into())
+        .receive_window((8 * WINDOW).into())
+        .send_window(u64::from(8 * WINDOW))
+        .mtu_discovery_config(Some(discovery));
+    Arc::new(transport)
+}
+
+fn endpoint(socket: UdpSocket, server: Option<quinn::ServerConfig>) -> anyhow::Result<Endpoint> {
+    let mut shared = quinn::EndpointConfig::default();
+    shared.max_udp_payload_size(MAX_MTU)?;
+    Ok(Endpoint::new(shared, server, socket, Arc::new(quinn::TokioRuntime))?)
+}
+
+/// A server's endpoint. Must be called within a Tokio runtime.
+pub(super) fn listen(at: SocketAddr, tls: Arc<rustls::ServerConfig>) -> anyhow::Result<Endpoint> {
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.transport_config(transport());
+    endpoint(UdpSocket::bind(at)?, Some(config))
+}
+
+/// A client's connection.
+pub(super) async fn connect(
+    to: SocketAddr,
+    tls: Arc<rustls::ClientConfig>,
+    name: &str,
+) -> anyhow::Result<Connection> {
+    let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    config.transport_config(transport());
+    let endpoint = endpoint(UdpSocket::bind((to.ip(), 0))?, None)?;
+    Ok(endpoint.connect_with(config, to, name)?.await?)
 }
 
 /// Answers on an endpoint until it is closed.
@@ -92,47 +132,24 @@ mod tests {
     use super::super::network::{ANYWHERE, Parties, parties};
     use super::*;
     use coffer_core::wire;
-    use coffer_node::quic::{self, Dialer};
     use coffer_node::service::node_name;
-    use std::sync::Arc;
 
-    /// Says that all has arrived, and brings a byte less than was wanted.
-    struct Short;
-
-    impl Answer for Short {
-        const LIMIT: Duration = Duration::from_secs(60);
-
-        async fn answer(
-            &self,
-            mut send: SendStream,
-            mut receive: RecvStream,
-        ) -> Result<(), Broken> {
-            let mut wanted = [0; 8];
-            receive.read_exact(&mut wanted).await?;
-            let arrived = drain(&mut receive).await.map_err(ReadExactError::ReadError)?;
-            send.write_all(&arrived.to_le_bytes()).await?;
-            let less = u64::from_le_bytes(wanted) - 1;
-            send.write_all(&vec![0; usize::try_from(less).unwrap()]).await?;
-            send.finish()?;
-            let _ = send.stopped().await;
-            Ok(())
-        }
-    }
-
-    async fn connect(answer: impl Answer) -> (quic::Service, Dialer, Connection) {
+    /// A connection to a server, which answers with streams of its own making.
+    async fn connect_to<F: Future<Output = ()> + Send + 'static>(
+        server: impl FnOnce(Endpoint) -> F,
+    ) -> Connection {
         let dir = tempfile::tempdir().unwrap();
         let Parties { node, node_tls, gateway_tls } = parties(dir.path()).unwrap();
-        let config = node_tls.server(wire::ALPN).unwrap();
-        let service = quic::serve(Arc::new(answer), config, ANYWHERE).unwrap();
-        let dialer = Dialer::new(gateway_tls.client(wire::ALPN).unwrap()).unwrap();
-        let link = dialer.link(node_name(node), service.local_addr().to_string());
-        let connection = link.connection().await.unwrap();
-        (service, dialer, connection)
+        let endpoint = listen(ANYWHERE, node_tls.server(wire::ALPN).unwrap()).unwrap();
+        let address = endpoint.local_addr().unwrap();
+        tokio::spawn(server(endpoint));
+        let config = gateway_tls.client(wire::ALPN).unwrap();
+        connect(address, config, &node_name(node)).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn as_many_bytes_move_as_were_asked_for() {
-        let (_service, _dialer, connection) = connect(Bare::default()).await;
+        let connection = connect_to(|endpoint| serve(endpoint, Bare::default())).await;
         let mib = PIECE as u64;
         for (sent, wanted) in [(0, 0), (1, 0), (0, 1), (0, mib), (2 * PIECE + 1, 3 * mib + 1)] {
             let bytes = Bytes::from(vec![1; sent]);
@@ -140,9 +157,23 @@ mod tests {
         }
     }
 
+    /// Says that all has arrived, and brings a byte less than was wanted.
+    async fn bring_too_little(endpoint: Endpoint) {
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (mut send, mut receive) = connection.accept_bi().await.unwrap();
+        let mut wanted = [0; 8];
+        receive.read_exact(&mut wanted).await.unwrap();
+        let arrived = drain(&mut receive).await.unwrap();
+        send.write_all(&arrived.to_le_bytes()).await.unwrap();
+        let less = u64::from_le_bytes(wanted) - 1;
+        send.write_all(&vec![0; usize::try_from(less).unwrap()]).await.unwrap();
+        send.finish().unwrap();
+        let _ = send.stopped().await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_missing_byte_is_noticed() {
-        let (_service, _dialer, connection) = connect(Short).await;
+        let connection = connect_to(bring_too_little).await;
         let error = exchange(&connection, Bytes::from_static(b"x"), 100).await.unwrap_err();
         assert_eq!(error.to_string(), "a bare stream brought 99 of 100 bytes");
     }

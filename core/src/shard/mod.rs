@@ -1,7 +1,7 @@
 //! What a storage node offers: storing, reading and deleting shards.
 //!
 //! [`ShardStore`] is the only door to a node. It is implemented by the node's own engine (used in
-//! process by embedded mode), by the QUIC client, and by test doubles that fail on demand.
+//! process by embedded mode), by the shard service's client, and by test doubles that fail on demand.
 //!
 //! * [`finding`]: what a node has found damaged
 //! * [`stat`], [`disk`]: how a node and its disks are doing, in raw figures; [`crate::health`]

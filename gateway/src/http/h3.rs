@@ -5,7 +5,6 @@ use super::front::Front;
 use super::tasks::Tasks;
 use super::tls::ServerTls;
 use bytes::{Buf, Bytes};
-use coffer_node::quic::MAX_MTU;
 use futures::stream::{self, StreamExt};
 use h3::error::{Code, StreamError};
 use h3::server::{RequestResolver, RequestStream};
@@ -38,6 +37,10 @@ const MAX_HEADERS: u64 = 32 * 1024;
 /// Flow control windows, in bytes.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// The largest UDP payload that path MTU discovery tries. Quinn hands the kernel ten packets at a
+/// time, and what exceeds 64 KiB is dropped: with larger ones, as jumbo frames carry, whole batches are
+/// lost, which discovery takes for a path that carries nothing over 1,200 bytes.
+pub const MAX_MTU: u16 = 6500;
 
 /// A QUIC endpoint on a bound socket, as HTTP/3 is served on. Must be called within a Tokio runtime.
 ///

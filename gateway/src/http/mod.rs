@@ -42,7 +42,7 @@ mod tcp;
 pub mod tls;
 mod wording;
 
-pub use h3::endpoint as quic_endpoint;
+pub use h3::{MAX_MTU, endpoint as quic_endpoint};
 
 use front::Front;
 use std::io;

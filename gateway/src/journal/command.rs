@@ -12,7 +12,7 @@ use coffer_core::catalog::KvError;
 use coffer_core::ids::NodeId;
 use coffer_core::placement::{ClusterMap, NodeEntry, NodeState};
 use coffer_core::shard::ShardStore;
-use coffer_node::quic::{MutualTls, TlsError};
+use coffer_node::rpc::{MutualTls, TlsError};
 use coffer_node::service::NodeClient;
 use coffer_node::{NodeEngine, NodeOptions, OpenError};
 use std::collections::HashMap;

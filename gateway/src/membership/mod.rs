@@ -22,7 +22,7 @@ use crate::setup::gateways::Beginning;
 use crate::setup::init::GatewayDir;
 use coffer_core::catalog::CatalogError;
 use coffer_core::seal::Key;
-use coffer_node::quic::{MutualTls, Service};
+use coffer_node::rpc::{MutualTls, Service};
 use desk::Desk;
 use known::Known;
 use rejoin::{Gate, Lost, Rejoin};

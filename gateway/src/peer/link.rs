@@ -4,15 +4,15 @@ use super::{ALPN, LIMIT, name};
 use crate::catalog::raft::network::{PeerError, PeerLink, PeerRequest, PeerResponse};
 use crate::catalog::raft::types::{GatewayId, Peer};
 use async_trait::async_trait;
-use coffer_core::wire;
-use coffer_node::quic::{Dialer, Link, MutualTls, TlsError, header};
-use quinn::RecvStream;
+use coffer_node::rpc::{CallError, Dialer, Limits, Link, MutualTls, TlsError, frame};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
 
-/// A client for all gateways of a cluster: one UDP socket, one certificate, one connection to each.
+/// The most that a gateway may answer.
+const ANSWER: Limits = Limits { header: LIMIT, payload: 0 };
+
+/// A client for all gateways of a cluster, which shows one certificate.
 #[derive(Debug)]
 pub struct PeerClient {
     dialer: Dialer,
@@ -23,11 +23,9 @@ impl PeerClient {
     /// A client that shows the certificate of `tls`.
     ///
     /// # Errors
-    /// [`TlsError`] when the certificate can't be used, or no socket can be had.
+    /// [`TlsError`] when the certificate can't be used.
     pub fn new(tls: &MutualTls) -> Result<Self, TlsError> {
-        let dialer = Dialer::new(tls.client(ALPN)?)
-            .map_err(|e| TlsError { path: "a UDP socket".into(), why: e.to_string() })?;
-        Ok(Self { dialer, links: Mutex::default() })
+        Ok(Self { dialer: Dialer::new(tls.client(ALPN)?), links: Mutex::default() })
     }
 
     /// The link to a gateway; a new one when it is said to be elsewhere now.
@@ -53,38 +51,18 @@ impl PeerLink for PeerClient {
         request: PeerRequest,
         within: Duration,
     ) -> Result<PeerResponse, PeerError> {
-        let deadline = Instant::now() + within;
-        let late = format!("not within {} ms", within.as_millis());
         let who = || format!("{} ({id}) at {}", peer.name, peer.address);
-        let sending = tokio::time::timeout_at(deadline, self.send(id, peer, &request)).await;
-        let mut answer = sending
-            .unwrap_or_else(|_| Err(late.clone()))
-            .map_err(|why| PeerError::NotSent { peer: who(), why })?;
-        let reading = header::read(&mut answer, LIMIT);
-        match tokio::time::timeout_at(deadline, reading).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(PeerError::NoAnswer { peer: who(), why: error.to_string() }),
-            Err(_) => Err(PeerError::NoAnswer { peer: who(), why: late }),
-        }
-    }
-}
-
-impl PeerClient {
-    /// Sends a request; its answer will come on the stream that is returned. A request that was not
-    /// taken in full is none to the other side: whatever fails here has had no effect.
-    async fn send(
-        &self,
-        id: GatewayId,
-        peer: &Peer,
-        request: &PeerRequest,
-    ) -> Result<RecvStream, String> {
-        let message = wire::encode_within(request, LIMIT).map_err(|e| e.to_string())?;
+        let not_sent = |why| PeerError::NotSent { peer: who(), why };
+        let message = frame::encode(&request, 0, LIMIT).map_err(|e| not_sent(e.to_string()))?;
         let link = self.link(id, &peer.address);
-        let connection = link.connection().await.map_err(|e| e.to_string())?;
-        let (mut send, receive) = connection.open_bi().await.map_err(|e| e.to_string())?;
-        send.write_all(&message).await.map_err(|e| e.to_string())?;
-        // The stream is there, since it has just been written to.
-        let _ = send.finish();
-        Ok(receive)
+        // A request that was not taken in full is none to the other side. One that was may have been
+        // done, and most must not be done twice.
+        match link.call(vec![message.into()], ANSWER, false, within).await {
+            Ok((response, _)) => Ok(response),
+            Err(error @ (CallError::NotSent(_) | CallError::Late { sent: false, .. })) => {
+                Err(not_sent(error.to_string()))
+            }
+            Err(error) => Err(PeerError::NoAnswer { peer: who(), why: error.to_string() }),
+        }
     }
 }

@@ -1,11 +1,7 @@
 //! How gateways reach each other: the transport below the catalog's raft.
 //!
-//! QUIC with mutual TLS ([`coffer_node::quic`]), ALPN [`ALPN`]. Each request has a stream of its own:
-//!
-//! ```text
-//! one -> other   u32 LE length | PeerRequest  (postcard)
-//! other -> one   u32 LE length | PeerResponse (postcard)
-//! ```
+//! Mutual TLS over TCP ([`coffer_node::rpc`]), ALPN [`ALPN`]. A request's header is a [`PeerRequest`],
+//! an answer's a [`PeerResponse`]; neither has a payload.
 //!
 //! A gateway's certificate names it by its id ([`name`]), and whoever connects insists on the name
 //! of the gateway that is meant. Storage nodes' certificates are not good for clients, so that only
@@ -21,10 +17,12 @@ pub use link::PeerClient;
 pub use service::serve;
 
 use crate::catalog::raft::network::MAX_MESSAGE;
+#[cfg(doc)]
+use crate::catalog::raft::network::{PeerRequest, PeerResponse};
 use crate::catalog::raft::types::GatewayId;
 
 /// The protocol's name and version in the TLS handshake.
-pub const ALPN: &[u8] = b"coffer-gateway/1";
+pub const ALPN: &[u8] = b"coffer-gateway/2";
 
 /// The longest message, as its length is written.
 #[allow(clippy::cast_possible_truncation)]

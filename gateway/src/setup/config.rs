@@ -85,7 +85,7 @@ pub struct GatewayConfig {
     /// This gateway's number among the cluster's gateways, for life.
     #[serde(default = "default_id")]
     pub id: GatewayId,
-    /// Where other gateways reach this one (UDP). A lone gateway needs none.
+    /// Where other gateways reach this one (TCP). A lone gateway needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_listen: Option<SocketAddr>,
     /// The gateways that the cluster begins with, this one among them. Later ones are added while

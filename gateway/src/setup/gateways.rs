@@ -18,7 +18,7 @@ pub struct GatewayEntry {
     pub id: GatewayId,
     /// What people call it.
     pub name: String,
-    /// Where other gateways reach it: `host:port` (UDP).
+    /// Where other gateways reach it: `host:port` (TCP).
     pub peer: String,
     /// Where it serves S3: a URL.
     pub endpoint: String,
@@ -104,7 +104,7 @@ impl GatewayEntry {
 pub struct GatewayAddress {
     /// S3: a port number for TCP and UDP.
     pub listen: SocketAddr,
-    /// Other gateways: a UDP port.
+    /// Other gateways: a TCP port.
     pub peer: SocketAddr,
 }
 

@@ -1,5 +1,5 @@
 //! Chaos: real processes are killed and stopped, their disks fill up and rot, their clocks jump and
-//! their datagrams are lost, while clients go on and hold every answer against what it may be. In
+//! their network is cut, while clients go on and hold every answer against what it may be. In
 //! the end all that was acknowledged is there, and redundancy is whole.
 //!
 //! ```text

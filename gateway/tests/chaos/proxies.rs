@@ -1,20 +1,22 @@
-//! The network between the processes: each of them is reached through a proxy, which drops what it
-//! is told to drop.
+//! The network between the processes: each of them is reached through a proxy, which keeps to itself
+//! what it is told not to let through.
 //!
-//! A gateway's datagrams come from ports that the system has picked. Whose a port is, the system
+//! A gateway's connections come from ports that the system has picked. Whose a port is, the system
 //! tells in `/proc`.
 
 use super::support::processes::Member;
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tokio::net::UdpSocket;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// The longest datagram.
-const LONGEST: usize = 65_536;
+/// Bytes that are brought across at a time.
+const PIECE: usize = 65_536;
 
 /// All proxies. They end when this is dropped.
 pub(crate) struct Network {
@@ -22,7 +24,7 @@ pub(crate) struct Network {
     _proxies: JoinSet<()>,
 }
 
-/// What is dropped, and who runs as which process.
+/// What is kept back, and who runs as which process.
 #[derive(Default)]
 struct Rules {
     cut: Mutex<BTreeSet<(Member, Member)>>,
@@ -30,7 +32,7 @@ struct Rules {
 }
 
 impl Rules {
-    fn drops(&self, one: Option<Member>, other: Member) -> bool {
+    fn keeps_back(&self, one: Option<Member>, other: Member) -> bool {
         let cut = self.cut.lock().unwrap();
         one.is_some_and(|one| cut.contains(&(one, other)) || cut.contains(&(other, one)))
     }
@@ -50,7 +52,7 @@ impl Network {
     pub(crate) async fn new(targets: Vec<(Member, SocketAddr, SocketAddr)>) -> Self {
         let (rules, mut proxies) = (Arc::new(Rules::default()), JoinSet::new());
         for (member, front, target) in targets {
-            let front = Arc::new(UdpSocket::bind(front).await.unwrap());
+            let front = TcpListener::bind(front).await.unwrap();
             proxies.spawn(serve(member, front, target, rules.clone()));
         }
         Self { rules, _proxies: proxies }
@@ -61,7 +63,7 @@ impl Network {
         self.rules.processes.lock().unwrap().insert(member, pid);
     }
 
-    /// Drops all that two members say to each other, or lets it through again.
+    /// Keeps back all that two members say to each other, or lets it through again.
     pub(crate) fn cut(&self, one: Member, other: Member, cut: bool) {
         let mut all = self.rules.cut.lock().unwrap();
         if cut {
@@ -72,64 +74,63 @@ impl Network {
     }
 }
 
-/// The way from one port to a member and back.
-struct Flow {
-    from: Option<Member>,
-    socket: Arc<UdpSocket>,
-}
-
-async fn serve(member: Member, front: Arc<UdpSocket>, target: SocketAddr, rules: Arc<Rules>) {
-    let mut flows: HashMap<SocketAddr, Flow> = HashMap::new();
-    let (mut back, mut buffer) = (JoinSet::new(), vec![0; LONGEST]);
+async fn serve(member: Member, front: TcpListener, target: SocketAddr, rules: Arc<Rules>) {
+    let mut flows = JoinSet::new();
     loop {
-        // An error tells of a datagram that was sent before.
-        let Ok((len, peer)) = front.recv_from(&mut buffer).await else { continue };
-        let flow = match flows.entry(peer) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                socket.connect(target).await.unwrap();
-                let from = rules.owner(peer.port());
-                let answers = (front.clone(), socket.clone(), rules.clone());
-                back.spawn(answer(member, from, peer, answers));
-                new.insert(Flow { from, socket })
-            }
-        };
-        if !rules.drops(flow.from, member) {
-            // A member that is down is what others find out by themselves.
-            let _ = flow.socket.send(&buffer[..len]).await;
-        }
+        while flows.try_join_next().is_some() {}
+        let Ok((client, peer)) = front.accept().await else { continue };
+        let from = rules.owner(peer.port());
+        flows.spawn(flow(member, from, client, target, rules.clone()));
     }
 }
 
-async fn answer(
+/// A connection to a member: as of a network that loses all for a while, it hangs, and goes on.
+async fn flow(
     member: Member,
-    to: Option<Member>,
-    peer: SocketAddr,
-    (front, socket, rules): (Arc<UdpSocket>, Arc<UdpSocket>, Arc<Rules>),
+    from: Option<Member>,
+    client: TcpStream,
+    target: SocketAddr,
+    rules: Arc<Rules>,
 ) {
-    let mut buffer = vec![0; LONGEST];
-    loop {
-        match socket.recv(&mut buffer).await {
-            Ok(len) if !rules.drops(to, member) => {
-                let _ = front.send_to(&buffer[..len], peer).await;
-            }
-            Ok(_) => {}
-            // Nobody listens there now.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+    let open = async || {
+        while rules.keeps_back(from, member) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    };
+    open().await;
+    // A member that is down is what others find out by themselves.
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
+    let bring = async |mut from: OwnedReadHalf, mut to: OwnedWriteHalf| {
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let read = from.read(&mut buffer).await.unwrap_or(0);
+            open().await;
+            if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    // When one side has closed the connection, it is of no use to the other.
+    tokio::select! {
+        () = bring(from_client, to_server) => {}
+        () = bring(from_server, to_client) => {}
     }
 }
 
-/// The inode of the UDP socket that is bound to a local port.
+/// The inode of the TCP socket that is bound to a local port.
 fn inode_of(port: u16) -> Option<u64> {
     let wanted = format!(":{port:04X}");
-    ["/proc/net/udp", "/proc/net/udp6"].iter().find_map(|table| {
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let table = std::fs::read_to_string(table).ok()?;
         table.lines().skip(1).find_map(|line| {
             let mut fields = line.split_whitespace();
             let is_it = fields.nth(1).is_some_and(|local| local.ends_with(&wanted));
-            is_it.then(|| fields.nth(7)?.parse().ok()).flatten()
+            // Those that are closed have none.
+            let inode = is_it.then(|| fields.nth(7)?.parse().ok()).flatten();
+            inode.filter(|inode| *inode != 0)
         })
     })
 }

@@ -65,7 +65,7 @@ impl World {
             let listen = SocketAddr::from(([127, 0, 0, 1], port));
             targets.push((member, configure(&cluster, member, listen), listen));
         }
-        let tls = coffer_node::quic::MutualTls::load(cluster.gateway_dir(0), "gateway").unwrap();
+        let tls = coffer_node::rpc::MutualTls::load(cluster.gateway_dir(0), "gateway").unwrap();
         let client = NodeClient::new(&tls).unwrap();
         let nodes = targets.iter().take(NODES).map(|(member, _, listen)| {
             client.node(setting(&cluster, *member, "node_id").parse().unwrap(), &listen.to_string())

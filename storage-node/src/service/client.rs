@@ -1,7 +1,7 @@
 //! The gateway's side of the shard service.
 
 use super::node_name;
-use crate::quic::{Dialer, Link, MutualTls, TlsError, header};
+use crate::rpc::{CallError, Dialer, Limits, Link, MutualTls, TlsError, frame};
 use async_trait::async_trait;
 use bytes::Bytes;
 use coffer_core::ids::NodeId;
@@ -14,8 +14,10 @@ use std::time::Duration;
 
 /// How long an answer may take; a bound for callers that set none of their own.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most that a node may answer.
+const ANSWER: Limits = Limits { header: MAX_HEADER, payload: MAX_SHARD_LEN };
 
-/// A client for all nodes of a cluster: one UDP socket, one certificate.
+/// A client for all nodes of a cluster, which shows one certificate.
 #[derive(Debug, Clone)]
 pub struct NodeClient {
     dialer: Dialer,
@@ -31,11 +33,9 @@ impl NodeClient {
     /// A client that shows the certificate of `tls`.
     ///
     /// # Errors
-    /// [`TlsError`] when the certificate can't be used, or no socket can be had.
+    /// [`TlsError`] when the certificate can't be used.
     pub fn new(tls: &MutualTls) -> Result<Self, TlsError> {
-        let dialer = Dialer::new(tls.client(wire::ALPN)?)
-            .map_err(|e| TlsError { path: "a UDP socket".into(), why: e.to_string() })?;
-        Ok(Self { dialer })
+        Ok(Self { dialer: Dialer::new(tls.client(wire::ALPN)?) })
     }
 
     /// A node by its id and address (`host:port`).
@@ -52,52 +52,24 @@ impl RemoteNode {
     async fn call(
         &self,
         request: Request,
-        payload: Vec<Bytes>,
-    ) -> Result<(Response, Bytes), ShardError> {
-        let exchange = self.exchange(request, payload);
-        tokio::time::timeout(REQUEST_TIMEOUT, exchange).await.map_err(|_| ShardError::Timeout)?
-    }
-
-    async fn exchange(
-        &self,
-        request: Request,
         mut payload: Vec<Bytes>,
     ) -> Result<(Response, Bytes), ShardError> {
-        let header = wire::encode(&request).map_err(|e| ShardError::BadRequest(e.to_string()))?;
-        let connection = self.link.connection().await.map_err(unreachable)?;
-        let (mut send, mut receive) = connection.open_bi().await.map_err(unreachable)?;
-        let write = async {
-            send.write_all(&header).await.map_err(unreachable)?;
-            send.write_all_chunks(&mut payload).await.map_err(unreachable)?;
-            send.finish().map_err(unreachable)?;
-            Ok::<_, ShardError>(())
-        };
-        let read = async {
-            let response: Response =
-                header::read(&mut receive, MAX_HEADER).await.map_err(unreachable)?;
-            let len = match &response {
-                Response::Blocks { len } if *len <= MAX_SHARD_LEN => *len as usize,
-                Response::Blocks { len } => {
-                    return Err(unreachable(format!("it announces {len} bytes of blocks")));
-                }
-                _ => 0,
-            };
-            let mut payload = vec![0; len];
-            receive.read_exact(&mut payload).await.map_err(unreachable)?;
-            Ok((response, Bytes::from(payload)))
-        };
-        // A node answers as soon as it has all that it needs, or refuses, and lets go of the rest,
-        // be it only the end of the stream: its answer is what counts, not how writing ended.
-        let (_, answer) = tokio::join!(write, read);
-        match answer? {
-            (Response::Failed(error), _) => Err(error),
-            answer => Ok(answer),
+        let len = payload.iter().map(Bytes::len).sum();
+        let head = frame::encode(&request, len, MAX_HEADER)
+            .map_err(|e| ShardError::BadRequest(e.to_string()))?;
+        payload.insert(0, head.into());
+        // All requests may arrive twice: they say what shall be, and not what shall change.
+        match self.link.call(payload, ANSWER, true, REQUEST_TIMEOUT).await {
+            Ok((Response::Failed(error), _)) => Err(error),
+            Ok(answer) => Ok(answer),
+            Err(CallError::Late { .. }) => Err(ShardError::Timeout),
+            Err(error) => Err(unreachable(error)),
         }
     }
 
     async fn read(&self, request: Request) -> Result<Bytes, ShardError> {
         match self.call(request, Vec::new()).await? {
-            (Response::Blocks { .. }, bytes) => Ok(bytes),
+            (Response::Blocks, bytes) => Ok(bytes),
             (other, _) => Err(unexpected(&other)),
         }
     }

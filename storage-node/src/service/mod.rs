@@ -1,4 +1,4 @@
-//! The shard service: a node's engine over QUIC, with mutual TLS ([`crate::quic`]).
+//! The shard service: a node's engine over the network ([`crate::rpc`]).
 //!
 //! Messages are those of [`coffer_core::wire`]. A node's certificate names it by its id. Nodes'
 //! certificates are not good for clients, so that one node has no say over another.

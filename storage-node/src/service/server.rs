@@ -1,14 +1,13 @@
 //! The node's side of the shard service.
 
-use crate::quic::{self, Answer, Broken, HeaderError, MutualTls, Service, header};
+use crate::rpc::{self, Answer, Broken, Exchange, HeaderError, MutualTls, Service};
 use bytes::Bytes;
 use coffer_core::layout::{MAX_SEGMENT, TAG_LEN};
 use coffer_core::shard::{
     BlockRange, MAX_BATCH, MAX_PUT_ALL, MAX_SHARD_LEN, ShardError, ShardInfo, ShardKey, ShardPut,
     ShardStore,
 };
-use coffer_core::wire::{self, MAX_HEADER, Request, Response};
-use quinn::{RecvStream, SendStream};
+use coffer_core::wire::{self, MAX_HEADER, Request, Response, WireError};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const RECEIVING: usize = 128 << 20;
 const SENDING: usize = 128 << 20;
 
-/// Serves `store` on a UDP address.
+/// Serves `store` on a TCP address.
 ///
 /// # Errors
 /// When the address can't be bound or the certificates do not fit.
@@ -32,7 +31,7 @@ pub fn serve(
     let config = tls.server(wire::ALPN).map_err(io::Error::other)?;
     let (receiving, sending) = (Semaphore::new(RECEIVING), Semaphore::new(SENDING));
     let server = Server { store, receiving, sending };
-    quic::serve(Arc::new(server), config, listen)
+    rpc::serve(Arc::new(server), config, listen)
 }
 
 /// What all requests share.
@@ -59,23 +58,20 @@ fn most_bytes(blocks: &BlockRange) -> u32 {
 impl Answer for Server {
     const LIMIT: Duration = Duration::from_secs(30);
 
-    async fn answer(&self, mut send: SendStream, mut receive: RecvStream) -> Result<(), Broken> {
+    async fn answer(&self, mut exchange: Exchange<'_>) -> Result<(), Broken> {
         let mut _room = None;
-        let outcome = match header::read(&mut receive, MAX_HEADER).await {
+        let outcome = match exchange.header(MAX_HEADER).await {
             Ok(request) => {
-                _room = self.room(&request).await;
-                perform(request, &mut receive, self).await?
+                _room = exchange.working(self.room(&request)).await?;
+                perform(request, &mut exchange, self).await?
             }
-            Err(HeaderError::Wire(error)) => Err(ShardError::BadRequest(error.to_string())),
+            Err(HeaderError::Wire(error @ WireError::Malformed(_))) => {
+                Err(ShardError::BadRequest(error.to_string()))
+            }
             Err(error) => return Err(error.into()),
         };
         let (response, payload) = outcome.unwrap_or_else(|e| (Response::Failed(e), Bytes::new()));
-        send.write_all(&wire::encode(&response)?).await?;
-        send.write_chunk(payload).await?;
-        send.finish()?;
-        // Dropping the stream would be taken for a reset before all has arrived.
-        let _ = send.stopped().await;
-        Ok(())
+        exchange.answer(&response, payload, MAX_HEADER).await
     }
 }
 
@@ -83,7 +79,7 @@ type Outcome = Result<(Response, Bytes), ShardError>;
 
 async fn perform(
     request: Request,
-    receive: &mut RecvStream,
+    exchange: &mut Exchange<'_>,
     server: &Server,
 ) -> Result<Outcome, Broken> {
     let store = &server.store;
@@ -91,67 +87,63 @@ async fn perform(
     Ok(match request {
         Request::Put { key, info } => {
             // Before anything is allocated for it.
-            if let Err(error) = info.check() {
+            if let Err(error) = info.check().and_then(|()| announced(exchange, info.len)) {
                 return Ok(Err(error));
             }
-            let _room = server.receiving.acquire_many(info.len).await;
-            match payload(receive, info.len as usize).await? {
-                Ok(payload) => store.put(key, info, payload).await.map(|()| plain(Response::Done)),
-                Err(error) => Err(error),
-            }
+            let _room = exchange.working(server.receiving.acquire_many(info.len)).await?;
+            let payload = exchange.payload().await?;
+            let put = exchange.working(store.put(key, info, payload)).await?;
+            put.map(|()| plain(Response::Done))
         }
         Request::PutAll { shards } => {
             let len = match total_len(&shards) {
                 Ok(len) => len,
                 Err(error) => return Ok(Err(error)),
             };
-            let _room = server.receiving.acquire_many(len).await;
-            match payload(receive, len as usize).await? {
-                Ok(mut bytes) => {
-                    let cut = |(key, info): (ShardKey, ShardInfo)| ShardPut {
-                        key,
-                        info,
-                        payload: bytes.split_to(info.len as usize),
-                    };
-                    let puts = shards.into_iter().map(cut).collect();
-                    store.put_all(puts).await.map(|()| plain(Response::Done))
-                }
-                Err(error) => Err(error),
+            if let Err(error) = announced(exchange, len) {
+                return Ok(Err(error));
             }
+            let _room = exchange.working(server.receiving.acquire_many(len)).await?;
+            let mut bytes = exchange.payload().await?;
+            let cut = |(key, info): (ShardKey, ShardInfo)| ShardPut {
+                key,
+                info,
+                payload: bytes.split_to(info.len as usize),
+            };
+            let puts = shards.into_iter().map(cut).collect();
+            exchange.working(store.put_all(puts)).await?.map(|()| plain(Response::Done))
         }
         Request::Get { key, blocks, verify } => {
-            let outcome = match verify {
-                true => store.get(key, blocks).await,
-                false => store.get_unverified(key, blocks).await,
+            let read = match verify {
+                true => store.get(key, blocks),
+                false => store.get_unverified(key, blocks),
             };
-            outcome.map(|bytes| {
-                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                (Response::Blocks { len }, bytes)
-            })
+            exchange.working(read).await?.map(|bytes| (Response::Blocks, bytes))
         }
-        Request::Delete { keys } => store.delete(keys).await.map(|()| plain(Response::Done)),
+        Request::Delete { keys } => {
+            exchange.working(store.delete(keys)).await?.map(|()| plain(Response::Done))
+        }
         Request::List { after, limit } => {
-            store.list(after, limit).await.map(|rows| plain(Response::Shards(rows)))
+            let rows = exchange.working(store.list(after, limit)).await?;
+            rows.map(|rows| plain(Response::Shards(rows)))
         }
         Request::Findings { after, limit } => {
-            store.findings(after, limit).await.map(|page| plain(Response::Findings(page)))
+            let page = exchange.working(store.findings(after, limit)).await?;
+            page.map(|page| plain(Response::Findings(page)))
         }
-        Request::Stat => store.stat().await.map(|stat| plain(Response::Stat(Box::new(stat)))),
+        Request::Stat => {
+            let stat = exchange.working(store.stat()).await?;
+            stat.map(|stat| plain(Response::Stat(Box::new(stat))))
+        }
     })
 }
 
-/// The payload of a request, which must be just as long as it was announced.
-async fn payload(
-    receive: &mut RecvStream,
-    len: usize,
-) -> Result<Result<Bytes, ShardError>, Broken> {
-    let mut payload = vec![0; len];
-    receive.read_exact(&mut payload).await?;
-    if receive.read(&mut [0]).await.is_ok_and(|more| more.is_some()) {
-        let message = format!("more than the {len} bytes that were announced");
-        return Ok(Err(ShardError::BadRequest(message)));
+/// Whether a request's payload is as long as its header says.
+fn announced(exchange: &Exchange<'_>, len: u32) -> Result<(), ShardError> {
+    match exchange.payload_len() {
+        payload if payload == len => Ok(()),
+        payload => Err(ShardError::BadRequest(format!("{payload} bytes of payload, not {len}"))),
     }
-    Ok(Ok(payload.into()))
 }
 
 /// Bytes of payload of shards that come together, checked before anything is allocated for them.

@@ -1,7 +1,7 @@
 //! What several test programs need.
 
 use coffer_core::ids::NodeId;
-use coffer_node::quic::MutualTls;
+use coffer_node::rpc::MutualTls;
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use std::path::Path;
 

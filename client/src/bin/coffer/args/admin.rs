@@ -163,7 +163,7 @@ pub(crate) enum Gateway {
     Add {
         /// Its number
         id: u64,
-        /// Where other gateways reach it: HOST:PORT (UDP)
+        /// Where other gateways reach it: HOST:PORT (TCP)
         peer: String,
         /// Where it serves S3: https://HOST:PORT
         #[arg(value_name = "ENDPOINT")]
