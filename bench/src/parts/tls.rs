@@ -10,7 +10,7 @@ use rustls_pki_types::ServerName;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -41,7 +41,7 @@ pub(super) async fn serve(listener: TcpListener, config: Arc<ServerConfig>) {
 }
 
 async fn answer(
-    tls: &mut (impl AsyncBufRead + AsyncRead + AsyncWrite + Unpin),
+    tls: &mut (impl AsyncBufRead + AsyncWrite + Unpin),
     piece: &Bytes,
 ) -> std::io::Result<()> {
     let wanted = tls.read_u64().await?;

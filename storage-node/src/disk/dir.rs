@@ -1,7 +1,9 @@
 //! [`Disk`] on a directory of a real file system.
 
 use super::{Disk, DiskFile};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -114,6 +116,21 @@ impl DiskFile for RealFile {
         Ok(done)
     }
 
+    fn read_new(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            match rustix::io::pread(&self.0, spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        // There may have been room for more.
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> =
             parts.iter().filter(|p| !p.is_empty()).map(|p| IoSlice::new(p)).collect();
@@ -165,6 +182,8 @@ mod tests {
         file.sync_data().unwrap();
         let mut back = vec![0; data.len() + 10];
         assert_eq!(file.read_at(&mut back, 5000).unwrap(), data.len());
+        assert_eq!(file.read_new(data.len() + 10, 5000).unwrap(), data);
+        assert_eq!(file.read_new(10, 5001).unwrap(), data[1..11]);
         assert_eq!(&back[..data.len()], &data);
         file.punch_hole(8192, 4096).unwrap();
         assert_eq!(file.size().unwrap(), 17_000);

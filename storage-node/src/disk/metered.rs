@@ -140,6 +140,15 @@ struct MeteredFile {
     reader: Reader,
 }
 
+impl MeteredFile {
+    fn reads(&self) -> &Meter {
+        match self.reader {
+            Reader::Requests => &self.meter.reads,
+            Reader::Scrub => &self.meter.scrub_reads,
+        }
+    }
+}
+
 impl DiskFile for MeteredFile {
     fn size(&self) -> io::Result<u64> {
         self.file.size()
@@ -150,11 +159,11 @@ impl DiskFile for MeteredFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let meter = match self.reader {
-            Reader::Requests => &self.meter.reads,
-            Reader::Scrub => &self.meter.scrub_reads,
-        };
-        meter.time(|| self.file.read_at(buf, offset))
+        self.reads().time(|| self.file.read_at(buf, offset))
+    }
+
+    fn read_new(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+        self.reads().time(|| self.file.read_new(len, offset))
     }
 
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {

@@ -80,6 +80,18 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// What the file system reports.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// Reads `len` bytes, or as many as there are before the file ends, into memory that need not be
+    /// zeroed before.
+    ///
+    /// # Errors
+    /// What the file system reports.
+    fn read_new(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let read = self.read_at(&mut bytes, offset)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// Writes all `parts`, one after the other, from `offset` on.
     ///
     /// # Errors

@@ -79,9 +79,11 @@ fn read_at(
         Ok(Kind::Shard { key: k, info: i }) if k == key && i == info => {}
         _ => return Err(Damage::BadRecord),
     }
-    let mut data = vec![0; range.len()];
     let start = location.offset + record::head_len(&info) as u64 + u64::from(range.start);
-    read_exact(&*file, &mut data, start, Damage::BadBlock { block: blocks.first })?;
+    let data = file.read_new(range.len(), start).map_err(|e| Damage::unreadable(&e))?;
+    if data.len() != range.len() {
+        return Err(Damage::BadBlock { block: blocks.first });
+    }
     if check == Check::Record {
         return Ok(Bytes::from(data));
     }

@@ -93,6 +93,6 @@ mod tests {
         let prefix = Prefix::from_bytes(frame[..PREFIX].try_into().unwrap());
         assert_eq!(prefix, Prefix { header: 2, payload: 77 });
         assert_eq!(frame[PREFIX..], [1, 2]);
-        assert!(matches!(encode(&[0u8; 200][..], 0, 100), Err(WireError::TooLong { .. })));
+        assert!(matches!(encode(&vec![0u8; 200], 0, 100), Err(WireError::TooLong { .. })));
     }
 }

@@ -37,6 +37,7 @@ impl Pki {
         std::fs::write(self.dir.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
     }
 
+    #[allow(dead_code, reason = "not all of them need it")]
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
