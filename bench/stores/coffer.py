@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import socket
 import subprocess
 
 from .store import Store, StoreError, Way, free_ports
@@ -80,7 +79,7 @@ class Cluster(Coffer):
     flags = f"coffer-gateway init --nodes {NODES}; coffer-gateway serve, {NODES} x coffer-node"
 
     def begin(self):
-        data, ports = self.where / "data", free_ports(NODES, socket.SOCK_DGRAM)
+        data, ports = self.where / "data", free_ports(NODES)
         self.ask(self.bins / "coffer-gateway", "init", "--data", data, "--nodes", str(NODES),
                  "--base-port", str(ports))
         for number in range(1, NODES + 1):

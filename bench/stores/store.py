@@ -131,13 +131,13 @@ def end_when_told():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
-def free_ports(count, kind=socket.SOCK_STREAM):
+def free_ports(count):
     """The first of so many ports in a row that nobody uses."""
     for first in range(20000, 32000, count):
         with contextlib.ExitStack() as held:
             try:
                 for port in range(first, first + count):
-                    held.enter_context(socket.socket(socket.AF_INET, kind)).bind(("127.0.0.1", port))
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
                 return first
             except OSError:
                 continue
