@@ -15,9 +15,10 @@ use tokio_rustls::TlsConnector;
 
 /// How long connecting may take, with the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The pauses between attempts to connect to a server that does not answer.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pauses between attempts to connect to a server that does not answer. Short: one that is being
+/// restarted refuses at once, again and again, and should be found soon when it is back.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Requests at a time to one server, and so connections.
 const MAX_CONNECTIONS: usize = 128;
 /// Connections that are made at a time: a burst of requests should not begin with as many handshakes.
