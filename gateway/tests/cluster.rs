@@ -83,7 +83,9 @@ async fn any_two_nodes_may_die_and_with_three_gone_it_says_so_and_comes_back() {
         put(&*store, &new, 1_000_000).await.unwrap_or_else(|e| panic!("{e} {}", cluster.logs()));
         cluster.start_node(a);
         cluster.start_node(b);
-        // Seen alive again before the next pair goes: placement doubled up on the others.
+        // Seen alive again before the next pair goes: placement doubled up on the others. They need time
+        // to start, and are tried again after a pause.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         for (key, len) in OBJECTS {
             assert!(get_soon(&*store, key).await == content(key, len), "{key}");
         }

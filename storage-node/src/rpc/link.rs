@@ -15,9 +15,10 @@ use tokio_rustls::TlsConnector;
 
 /// How long connecting may take, with the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The pauses between attempts to connect to a server that does not answer.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pauses between attempts to connect to a server that does not answer. Short: one that is being
+/// restarted refuses at once, again and again, and should be found soon when it is back.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// Requests at a time to one server, and so connections.
 const MAX_CONNECTIONS: usize = 128;
 /// Connections that are made at a time: a burst of requests should not begin with as many handshakes.
@@ -39,6 +40,7 @@ pub struct Link {
     address: String,
     connections: Semaphore,
     connecting: Semaphore,
+    trying: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -64,6 +66,7 @@ impl Dialer {
             address,
             connections: Semaphore::new(MAX_CONNECTIONS),
             connecting: Semaphore::new(MAX_CONNECTING),
+            trying: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         }
     }
@@ -143,7 +146,15 @@ impl Link {
     /// # Errors
     /// Why it can't be reached.
     pub async fn connect(&self) -> Result<Stream, String> {
-        self.take_turn()?;
+        // While it is not known whether the server is back, one tries and the others wait for it.
+        let _trying = match self.may_try()? {
+            true => None,
+            false => {
+                let trying = self.trying.lock().await;
+                self.may_try()?;
+                Some(trying)
+            }
+        };
         let outcome = match tokio::time::timeout(CONNECT_TIMEOUT, self.dial()).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no connection within {} ms", CONNECT_TIMEOUT.as_millis())),
@@ -159,16 +170,11 @@ impl Link {
         outcome
     }
 
-    /// Whether one may try to connect. If the last attempt has failed, others may not meanwhile.
-    fn take_turn(&self) -> Result<(), String> {
-        let (mut state, now) = (self.state(), Instant::now());
-        match state.retry_at {
-            Some(at) if now < at => Err("it did not answer just now".to_owned()),
-            Some(_) => {
-                state.retry_at = Some(now + CONNECT_TIMEOUT);
-                Ok(())
-            }
-            None => Ok(()),
+    /// Whether the server is known for no failure; an error while it is not to be tried again yet.
+    fn may_try(&self) -> Result<bool, String> {
+        match self.state().retry_at {
+            Some(at) if Instant::now() < at => Err("it did not answer just now".to_owned()),
+            retry_at => Ok(retry_at.is_none()),
         }
     }
 
