@@ -120,6 +120,9 @@ pub enum KvError {
         /// What the decoder says.
         why: String,
     },
+    /// Somebody else has it open.
+    #[error("catalog store: another process has locked {0}")]
+    Locked(String),
 }
 
 /// A run of keys and values in key order.

@@ -209,7 +209,7 @@ fn has_entries(dir: &Path) -> Result<bool, FileError> {
 /// Refuses if the catalog is open elsewhere. One that is damaged passes.
 fn not_running(catalog: &Path) -> Result<(), CommandError> {
     match LsmTrees::open(catalog) {
-        Err(source) if source.to_string().contains("lock") => {
+        Err(source @ KvError::Locked(_)) => {
             Err(CommandError::Running { path: catalog.to_owned(), source })
         }
         _ => Ok(()),

@@ -20,7 +20,7 @@ use crate::run::StartError;
 use crate::setup::config::GatewayConfig;
 use crate::setup::gateways::Beginning;
 use crate::setup::init::GatewayDir;
-use coffer_core::catalog::CatalogError;
+use coffer_core::catalog::{CatalogError, KvError};
 use coffer_core::seal::Key;
 use coffer_node::rpc::{MutualTls, Service};
 use desk::Desk;
@@ -172,7 +172,7 @@ async fn open_catalog(
     loop {
         attempts -= 1;
         match CatalogHandle::join(&path, master, options.clone()).await {
-            Err(CatalogError::Kv(error)) if attempts > 0 && error.to_string().contains("lock") => {
+            Err(CatalogError::Kv(KvError::Locked(_))) if attempts > 0 => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
             outcome => return outcome.map_err(|source| StartError::Catalog { path, source }),

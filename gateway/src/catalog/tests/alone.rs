@@ -176,7 +176,7 @@ async fn the_wrong_master_key_is_noticed_on_opening() {
     // The store keeps its lock until the last task has let go of it.
     let error = loop {
         match open(2).await.map(|_| ()) {
-            Err(CatalogError::Kv(KvError::Io(_))) => tokio::task::yield_now().await,
+            Err(CatalogError::Kv(KvError::Locked(_))) => tokio::task::yield_now().await,
             other => break other,
         }
     };

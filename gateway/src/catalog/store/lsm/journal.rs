@@ -77,9 +77,9 @@ pub enum JournalError {
     /// What had been synced is gone.
     #[error(
         "{} is damaged at byte {at}, in what had been on disk before: check the disk. If other \
-         gateways run, remove this one from the cluster and let it join anew; if not, move the \
-         directory away and have `coffer-gateway rebuild-catalog` make it anew from the journal on \
-         the storage nodes",
+         gateways run, start this one without its catalog, and it is sent theirs; if not, have \
+         `coffer-gateway rebuild-catalog --replace` make it anew from the journal on the storage \
+         nodes",
         path.display()
     )]
     Damaged {

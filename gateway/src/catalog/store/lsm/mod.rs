@@ -80,12 +80,13 @@ impl LsmTrees {
         let named = |why: String| KvError::Io(format!("can't open {}: {why}", dir.display()));
         if dir.join("db").is_file() && dir.join("conf").is_file() {
             return Err(named(
-                "it holds a catalog of an earlier format; move it away, and have `coffer-gateway \
-                 rebuild-catalog` make it anew from the journal on the storage nodes"
+                "it holds a catalog of an earlier format; with all gateways stopped, have \
+                 `coffer-gateway rebuild-catalog --replace` make it anew from the journal on the \
+                 storage nodes"
                     .into(),
             ));
         }
-        let locked = || named("another process has locked it".into());
+        let locked = || KvError::Locked(dir.display().to_string());
         let mark = match File::open(dir.join("lock")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Mark::default(),
             Err(error) => return Err(named(format!("its lock: {error}"))),
@@ -321,7 +322,6 @@ mod tests {
     fn a_directory_that_is_open_elsewhere_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let _trees = LsmTrees::open(dir.path()).unwrap();
-        let error = LsmTrees::open(dir.path()).err().unwrap().to_string();
-        assert!(error.contains("lock"), "{error}");
+        assert!(matches!(LsmTrees::open(dir.path()).err(), Some(KvError::Locked(_))));
     }
 }
