@@ -23,6 +23,9 @@
 //! | `02`, u8, u8, u64, u16, u32, u32, key, value | item: kind, compression (0: none), keyspace, length of the key, of the value, of the value as it is here |
 //! | `04`, u64 | in an item's place: a keyspace was emptied |
 //! | `03`, u64, `FJL\x03` | end: XXH3 of all items as they are here |
+//!
+//! The checksum does not cover the sequence number, which decides what is newer: it must grow from batch
+//! to batch.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -32,6 +35,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Ends a batch, so that a checksum is known to be whole.
 const TRAILER: &[u8] = b"FJL\x03";
 const START_LEN: usize = 13;
+/// No store gets so far.
+const MAX_SEQUENCE: u64 = 1 << 62;
 
 /// A row that each batch sets: which batch it is, and how far the journal had been synced before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -191,10 +196,13 @@ struct Torn {
 }
 
 fn survey(bytes: &[u8]) -> Survey {
-    let (mut whole, mut last) = (0, None);
-    while let Some(batch) = batch(&bytes[whole..]) {
+    let (mut whole, mut last, mut newest) = (0, None, None);
+    while let Some(batch) = batch(&bytes[whole..])
+        && newest < Some(batch.sequence)
+    {
         whole += batch.len;
         last = batch.mark.or(last);
+        newest = Some(batch.sequence);
     }
     let rest = &bytes[whole..];
     if rest.iter().all(|byte| *byte == 0) {
@@ -210,6 +218,7 @@ fn survey(bytes: &[u8]) -> Survey {
 /// A batch that is whole.
 struct Whole {
     len: usize,
+    sequence: u64,
     mark: Option<Mark>,
 }
 
@@ -229,7 +238,9 @@ fn batch(bytes: &[u8]) -> Option<Whole> {
     let [3] = take(&mut rest)? else { return None };
     let checksum = u64::from_le_bytes(take(&mut rest)?);
     rest = rest.strip_prefix(TRAILER)?;
-    (checksum == xxh3_64(items)).then_some(Whole { len: bytes.len() - rest.len(), mark })
+    let sequence = u64::from_le_bytes(start[5..].try_into().ok()?);
+    let is_whole = checksum == xxh3_64(items) && sequence < MAX_SEQUENCE;
+    is_whole.then_some(Whole { len: bytes.len() - rest.len(), sequence, mark })
 }
 
 /// Passes an item, and gives the mark if it is one.
