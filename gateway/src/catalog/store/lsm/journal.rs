@@ -109,6 +109,21 @@ pub fn newest(dir: &Path) -> io::Result<PathBuf> {
     all(dir)?.pop().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no journal is left"))
 }
 
+/// Syncs the journal that is written to: one that was ended meanwhile has been synced by fjall before the
+/// next was begun.
+///
+/// # Errors
+/// What the disk says.
+pub fn sync(dir: &Path) -> io::Result<()> {
+    loop {
+        match File::open(newest(dir)?) {
+            // Ended, merged into files that are on disk, and removed since it was looked for.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            journal => return journal?.sync_data(),
+        }
+    }
+}
+
 /// All journals, oldest first.
 fn all(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut journals = Vec::new();

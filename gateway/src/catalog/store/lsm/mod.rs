@@ -224,9 +224,7 @@ impl Kv for LsmKv {
     fn sync(&self) -> Result<(), KvError> {
         let written = self.disk.progress()?.mark.number;
         self.db.persist(PersistMode::Buffer).map_err(io)?;
-        // A journal that was ended meanwhile has been fsynced by fjall before the next was begun.
-        let outcome =
-            journal::newest(&self.disk.dir).and_then(|path| File::open(path)?.sync_data());
+        let outcome = journal::sync(&self.disk.dir);
         self.disk.syncs.fetch_add(1, Ordering::Relaxed);
         let mut progress = self.disk.progress()?;
         match outcome {
