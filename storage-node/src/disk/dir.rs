@@ -131,6 +131,20 @@ impl DiskFile for RealFile {
         Ok(bytes)
     }
 
+    /// Asks for the first and the last byte, if the system has them in memory: what lies in between
+    /// came with them.
+    #[cfg(target_os = "linux")]
+    fn is_at_hand(&self, len: usize, offset: u64) -> bool {
+        let is_cached = |at| {
+            let mut byte = [0];
+            let mut parts = [io::IoSliceMut::new(&mut byte)];
+            let flags = rustix::io::ReadWriteFlags::NOWAIT;
+            matches!(rustix::io::preadv2(&self.0, &mut parts, at, flags), Ok(1))
+        };
+        let last = (len as u64).checked_sub(1).and_then(|last| offset.checked_add(last));
+        last.is_some_and(|last| is_cached(offset) && is_cached(last))
+    }
+
     fn write_at(&self, parts: &[&[u8]], mut offset: u64) -> io::Result<()> {
         let mut slices: Vec<IoSlice<'_>> =
             parts.iter().filter(|p| !p.is_empty()).map(|p| IoSlice::new(p)).collect();
@@ -185,6 +199,9 @@ mod tests {
         assert_eq!(file.read_new(data.len() + 10, 5000).unwrap(), data);
         assert_eq!(file.read_new(10, 5001).unwrap(), data[1..11]);
         assert_eq!(&back[..data.len()], &data);
+        // What was just written is in memory; what is not there can't be.
+        assert!(file.is_at_hand(data.len(), 5000));
+        assert!(!file.is_at_hand(data.len() + 1, 5000) && !file.is_at_hand(0, 5000));
         file.punch_hole(8192, 4096).unwrap();
         assert_eq!(file.size().unwrap(), 17_000);
         assert_eq!(disk.list().unwrap(), ["a"]);

@@ -166,6 +166,10 @@ impl DiskFile for MeteredFile {
         self.reads().time(|| self.file.read_new(len, offset))
     }
 
+    fn is_at_hand(&self, len: usize, offset: u64) -> bool {
+        self.file.is_at_hand(len, offset)
+    }
+
     fn write_at(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
         self.meter.writes.time(|| self.file.write_at(parts, offset))
     }

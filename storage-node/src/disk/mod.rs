@@ -92,6 +92,12 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
         Ok(bytes)
     }
 
+    /// Whether a read would hardly wait for the medium, as far as that can be told without waiting; a
+    /// guess that costs little. `false` where nobody knows.
+    fn is_at_hand(&self, _len: usize, _offset: u64) -> bool {
+        false
+    }
+
     /// Writes all `parts`, one after the other, from `offset` on.
     ///
     /// # Errors

@@ -52,8 +52,26 @@ pub(super) fn read(
     }
 }
 
+/// Reads blocks of a shard that need not be checked, if that takes no waiting for the disk; else,
+/// and whatever is wrong, there is nothing, and [`read`] is the one to ask.
+pub(super) fn read_at_hand(shared: &Shared, key: ShardKey, blocks: BlockRange) -> Option<Bytes> {
+    let location = locate(shared, key).ok()?;
+    let range = blocks.bytes_in(&location.info).ok()?;
+    let file = shared.volumes.get(location.volume())?;
+    let start = payload_at(&location, &range);
+    if !file.is_at_hand(HEAD_LEN, location.offset) || !file.is_at_hand(range.len(), start) {
+        return None;
+    }
+    read_at(shared, key, location, blocks, range, Check::Record).ok()
+}
+
 fn locate(shared: &Shared, key: ShardKey) -> Result<Location, ShardError> {
     shared.index.get(key).map_err(index_failed)?.ok_or(ShardError::NotFound)
+}
+
+/// Where a range of a shard's payload lies in its volume.
+fn payload_at(location: &Location, range: &Range<u32>) -> u64 {
+    location.offset + record::head_len(&location.info) as u64 + u64::from(range.start)
 }
 
 /// One block costs its own bytes, the record's header, and the table up to its entry if it is checked.
@@ -79,8 +97,9 @@ fn read_at(
         Ok(Kind::Shard { key: k, info: i }) if k == key && i == info => {}
         _ => return Err(Damage::BadRecord),
     }
-    let start = location.offset + record::head_len(&info) as u64 + u64::from(range.start);
-    let data = file.read_new(range.len(), start).map_err(|e| Damage::unreadable(&e))?;
+    let data = file
+        .read_new(range.len(), payload_at(&location, &range))
+        .map_err(|e| Damage::unreadable(&e))?;
     if data.len() != range.len() {
         return Err(Damage::BadBlock { block: blocks.first });
     }
