@@ -1,5 +1,6 @@
 """Garage: three nodes, three copies of everything."""
 
+import base64
 import os
 import secrets
 import subprocess
@@ -42,7 +43,7 @@ class Garage(Store):
     """With what is acknowledged fsynced, or as it comes."""
 
     redundancy = f"{COPIES} copies"
-    encryption = "none at rest, none to clients; between nodes"
+    encryption = "at rest with the caller's key (SSE-C), where said; between nodes; none to clients"
 
     def __init__(self, where, program, fsync):
         super().__init__(where)
@@ -102,7 +103,10 @@ class Garage(Store):
     def ways(self):
         reach = ["--endpoint", self.endpoint, "--access-key", self.key, "--secret-key", self.secret,
                  "--region", "garage", "--bucket", BUCKET, "--hash-bodies"]
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
         return [
+            Way(f"{self.name}, encrypted", [*reach, "false", "--sse-customer-key", key],
+                "HTTP/1.1, plain, bodies unsigned, SSE-C", prefix="encrypted/"),
             Way(self.name, [*reach, "false"], "HTTP/1.1, plain, bodies unsigned"),
             Way(f"{self.name}, signed bodies", [*reach, "true"], "HTTP/1.1, plain, bodies signed", ("put",)),
         ]

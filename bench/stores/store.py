@@ -30,6 +30,8 @@ class Way:
     protocol: str
     # Kinds of operations that are worth measuring this way: all of them, if it isn't said.
     kinds: tuple = ()
+    # What names of objects begin with, where others can't use them: with a key of the caller's.
+    prefix: str = ""
 
 
 class Store:

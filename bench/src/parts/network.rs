@@ -214,6 +214,7 @@ pub(super) fn http3(effort: Effort, dir: &Path) -> anyhow::Result<Vec<Line>> {
         connections: 1,
         region: None,
         hash_bodies: None,
+        customer_key: None,
         bucket: "coffer-bench".into(),
     })?;
     let config = quic_config(&client_config(Some(&cluster.ca_file()))?)?;

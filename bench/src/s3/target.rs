@@ -1,6 +1,6 @@
 //! The store that is measured: where it is, who asks, how it is spoken to.
 
-use super::trust;
+use super::{CustomerKey, trust};
 use bytes::Bytes;
 use coffer_client::object_store::client::HttpRequest;
 use coffer_client::transport::{Timeouts, Transport, TransportError, client_config};
@@ -86,6 +86,8 @@ pub struct TargetOptions {
     pub region: Option<String>,
     /// Whether signatures cover the bodies: by default only where there is no TLS.
     pub hash_bodies: Option<bool>,
+    /// What the server is to encrypt objects with.
+    pub customer_key: Option<CustomerKey>,
     /// The bucket.
     pub bucket: String,
 }
@@ -144,6 +146,7 @@ pub struct Target {
     profile: Profile,
     http: Http,
     hash_bodies: bool,
+    customer_key: Option<CustomerKey>,
     bucket: String,
     pools: Vec<Transport>,
     next: AtomicUsize,
@@ -195,6 +198,7 @@ impl Target {
             label: options.label.clone(),
             http: options.http,
             hash_bodies: options.hash_bodies.unwrap_or(!secure),
+            customer_key: options.customer_key.clone(),
             bucket: options.bucket.clone(),
             next: AtomicUsize::new(0),
             profile,
@@ -244,6 +248,9 @@ impl Target {
             builder = builder.header(http::header::RANGE, format!("bytes={first}-{last}"));
         }
         let mut request = builder.body(body.into()).map_err(|error| refused(error.to_string()))?;
+        if let (Some(customer_key), false) = (&self.customer_key, key.is_empty()) {
+            customer_key.add(&method, query, request.headers_mut());
+        }
         self.profile
             .credentials
             .authorize(&mut request, &self.profile.region, self.hash_bodies)

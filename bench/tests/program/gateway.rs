@@ -115,6 +115,25 @@ async fn an_open_loop_and_a_load_that_is_used_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_are_encrypted_with_a_key_of_the_caller() {
+    let world = World::start().await;
+    let key = ["--sse-customer-key", "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=", "--keep"];
+    let few = ["--objects", "2", "--size", "6MiB", "--ops", "2", "--prefix", "with-key"];
+    let both: Vec<&str> = few.into_iter().chain(key).collect();
+    for workload in ["get", "range", "multipart", "stat"] {
+        let report = world.run(workload, "1.1", &both).await;
+        let run = &report.runs[0];
+        assert!(run.operations.values().all(|told| told.errors.is_empty()), "{workload}: {run:?}");
+    }
+    // They are there, but nobody reads them without it.
+    let config = world.dir.path().join("client.toml");
+    let get = ["get", "--config", config.to_str().unwrap(), "--keep", "--warm-up", "0s"];
+    let output = super::support::bench(&get.into_iter().chain(few).collect::<Vec<_>>()).await;
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
+    world.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_is_checked_unless_told_otherwise() {
     let world = World::start().await;
     let config = std::fs::read_to_string(world.dir.path().join("client.toml")).unwrap();

@@ -4,7 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use coffer_bench::data::Size;
 use coffer_bench::load::Mix;
 use coffer_bench::parts::Part;
-use coffer_bench::s3::Http;
+use coffer_bench::s3::{CustomerKey, Http};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -216,6 +216,9 @@ pub(crate) struct TargetArgs {
     /// Have signatures cover bodies: by default only over http://
     #[arg(long, value_name = "BOOL")]
     pub(crate) hash_bodies: Option<bool>,
+    /// Have the server encrypt objects with this key (SSE-C): 32 bytes in base64
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sse_customer_key: Option<CustomerKey>,
     /// The bucket, which is made if it is not there
     #[arg(long, default_value = "coffer-bench")]
     pub(crate) bucket: String,

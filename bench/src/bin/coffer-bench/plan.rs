@@ -31,6 +31,7 @@ pub(crate) fn target(args: &TargetArgs) -> anyhow::Result<TargetOptions> {
         connections: args.connections,
         region: args.region.clone(),
         hash_bodies: args.hash_bodies,
+        customer_key: args.sse_customer_key.clone(),
         bucket: args.bucket.clone(),
     })
 }
