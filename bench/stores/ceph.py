@@ -1,5 +1,6 @@
 """Ceph's object gateway over six OSDs in files, with an erasure-coded pool for data."""
 
+import base64
 import secrets
 import uuid
 
@@ -37,7 +38,7 @@ osd pool default min size = 2
 osd pool default pg num = 8
 osd pool default pgp num = 8
 osd pool default pg autoscale mode = off
-rgw frontends = beast endpoint=127.0.0.1:{rgw}
+rgw frontends = beast endpoint=127.0.0.1:{rgw}{encrypted}
 rgw data = {where}/rgw
 """
 
@@ -50,14 +51,15 @@ def install(folder):
 class Ceph(Store):
     """A monitor, OSDs and a gateway. There is no manager, which takes no part in reads and writes."""
 
-    name = "Ceph RGW"
     redundancy = f"{K}+{M}; index: 3 copies"
     durable = "all shards, on 6 OSDs, fsynced"
-    encryption = "none"
     flags = f"1 mon, {OSDS} bluestore OSDs in files, plugin=isa k={K} m={M}, auth none, beast"
 
-    def __init__(self, where, root):
+    def __init__(self, where, root, encrypted):
         super().__init__(where)
+        self.encrypted = encrypted
+        self.name = "Ceph RGW, encrypted" if encrypted else "Ceph RGW"
+        self.encryption = "AES-256-CBC at rest, TLS to clients; none between processes" if encrypted else "none"
         self.root, self.env = root, debian.environment(root)
         self.config = where / "ceph.conf"
         self.version = self.tool("radosgw", "--version").split()[2]
@@ -73,9 +75,11 @@ class Ceph(Store):
         self.start(self.root / "usr/bin" / name, "-c", self.config, "-f", *arguments, env=self.env)
 
     def begin(self):
-        mon, rgw = free_ports(1), free_ports(2) + 1
+        mon, rgw = free_ports(1), free_ports(3) + 1
         fsid, libraries = uuid.uuid4(), self.root / "usr/lib/x86_64-linux-gnu"
-        self.config.write_text(CONFIG.format(fsid=fsid, where=self.where, libraries=libraries, mon=mon, rgw=rgw))
+        encrypted = self.encrypting(rgw + 1) if self.encrypted else ""
+        self.config.write_text(CONFIG.format(fsid=fsid, where=self.where, libraries=libraries, mon=mon, rgw=rgw,
+                                             encrypted=encrypted))
         keyring, monmap = self.where / "keyring", self.where / "monmap"
         for name in ["mon.", "client.admin", "client.rgw"]:
             create = [] if keyring.exists() else ["--create-keyring"]
@@ -98,13 +102,22 @@ class Ceph(Store):
         self.ceph("osd", "pool", "application", "enable", data, "rgw")
         (self.where / "rgw").mkdir()
         self.daemon("radosgw", "-n", "client.rgw")
-        self.endpoint = f"http://127.0.0.1:{rgw}"
+        self.endpoint = f"https://127.0.0.1:{rgw + 1}" if self.encrypted else f"http://127.0.0.1:{rgw}"
         self.until_http(rgw)
         self.key, self.secret = secrets.token_hex(10), secrets.token_hex(20)
         self.tool("radosgw-admin", "-c", self.config, "user", "create", "--uid", "bench",
                   "--display-name", "bench", "--access-key", self.key, "--secret-key", self.secret)
 
+    def encrypting(self, port):
+        """Settings with which all that is stored is encrypted with one key, and served over TLS."""
+        certificate, key = self.certificate()
+        master = base64.b64encode(secrets.token_bytes(32)).decode()
+        return (f" ssl_endpoint=127.0.0.1:{port} ssl_certificate={certificate} ssl_private_key={key}\n"
+                f"rgw crypt default encryption key = {master}\nrgw crypt require ssl = false")
+
     def ways(self):
         reach = ["--endpoint", self.endpoint, "--access-key", self.key, "--secret-key", self.secret,
                  "--region", "default"]
-        return [Way(self.name, [*reach, "--hash-bodies", "false"], "HTTP/1.1, plain, bodies unsigned")]
+        protocol, trust = ("TLS", ["--insecure"]) if self.encrypted else ("plain", [])
+        return [Way(self.name, [*reach, *trust, "--hash-bodies", "false"],
+                    f"HTTP/1.1, {protocol}, bodies unsigned")]

@@ -120,6 +120,14 @@ class Store:
 
         self.until(answers)
 
+    def certificate(self):
+        """A certificate that it has signed itself, and its key: for those who trust anyone."""
+        files = self.where / "tls.pem", self.where / "tls.key"
+        self.ask("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                 "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+                 "-out", files[0], "-keyout", files[1])
+        return files
+
     def last_words(self):
         """The end of the log."""
         try:

@@ -1,5 +1,6 @@
 """OpenStack Swift with its S3 middleware: six devices, an erasure-coded policy for objects."""
 
+import base64
 import getpass
 import secrets
 
@@ -67,7 +68,7 @@ use = egg:swift#{kind}
 """
 
 FILTERS = ["catch_errors", "gatekeeper", "healthcheck", "cache", "listing_formats", "s3api", "tempauth",
-           "bulk", "slo", "dlo"]
+           "bulk", "slo", "dlo", "keymaster", "encryption"]
 
 PROXY = """\
 [app:proxy-server]
@@ -78,6 +79,7 @@ account_autocreate = true
 SETTINGS = {
     "cache": "use = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{memcached}",
     "s3api": "use = egg:swift#s3api\nauth_pipeline_check = false",
+    "keymaster": "use = egg:swift#keymaster\nencryption_root_secret = {master}",
     "tempauth": "use = egg:swift#tempauth\nuser_bench_bench = {secret} .admin",
 }
 
@@ -94,7 +96,7 @@ class Swift(Store):
     name = "Swift"
     redundancy = f"{K}+{M}; listings: 3 copies"
     durable = "5 of 6 shards, fsynced"
-    encryption = "none"
+    encryption = "AES-256-CTR at rest; none to clients"
 
     def __init__(self, where, root):
         super().__init__(where)
@@ -102,7 +104,7 @@ class Swift(Store):
         self.version = self.python("-c", "import swift; print(swift.__version__)").strip()
         known = self.python("-c", "from pyeclib.ec_iface import VALID_EC_TYPES as t; print(*t)").split()
         self.coding = next(kind for kind in ["isa_l_rs_vand", "liberasurecode_rs_vand"] if kind in known)
-        self.flags = f"proxy with s3api, tempauth, memcached; {DEVICES} devices, {self.coding} {K}+{M}"
+        self.flags = f"proxy with s3api, tempauth, encryption, memcached; {DEVICES} devices, {self.coding} {K}+{M}"
 
     def python(self, *arguments):
         return self.ask("/usr/bin/python3", *arguments, env=self.env)
@@ -122,10 +124,12 @@ class Swift(Store):
         self.python("-c", RINGS, self.where, str(DEVICES), *rings)
         for kind in copies:
             self.serve(conf, kind, ports[kind], SERVER.format(kind=kind))
+        master = base64.b64encode(secrets.token_bytes(32)).decode()
         pipeline = f"[pipeline:main]\npipeline = {' '.join(FILTERS)} proxy-server\n{PROXY}"
         for name in FILTERS:
             settings = SETTINGS.get(name, f"use = egg:swift#{name}")
-            pipeline += f"[filter:{name}]\n{settings.format(memcached=ports['memcached'], secret=secret)}\n"
+            settings = settings.format(memcached=ports["memcached"], secret=secret, master=master)
+            pipeline += f"[filter:{name}]\n{settings}\n"
         self.serve(conf, "proxy", ports["proxy"], pipeline)
         self.endpoint, self.secret = f"http://127.0.0.1:{ports['proxy']}", secret
 
