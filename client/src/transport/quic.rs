@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h3_quinn::OpenStreams;
 use object_store::client::{HttpRequest, HttpResponse};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
+use socket2::SockRef;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ const HEADER_LIMIT: u64 = 64 * 1024;
 /// The largest UDP payload to send or take; discovery finds out what the path carries. Quinn hands the
 /// kernel ten packets at a time, which drops all of them if they exceed 64 KiB.
 const LARGEST_PACKET: u16 = 6500;
+/// What the kernel is to keep of packets that come while nobody can take them, in bytes: what does not
+/// fit is lost, and slows the connection down.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// A server that is silent for so long, keep-alives unanswered, is gone.
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
@@ -69,6 +73,10 @@ struct Connection {
 /// When `local` can't be bound.
 pub fn quic_socket(local: SocketAddr) -> std::io::Result<quinn::Endpoint> {
     let socket = std::net::UdpSocket::bind(local)?;
+    let buffers = SockRef::from(&socket);
+    // The kernel gives what it is set to give at most.
+    let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
     let mut config = quinn::EndpointConfig::default();
     config.max_udp_payload_size(LARGEST_PACKET).map_err(std::io::Error::other)?;
     quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime))

@@ -15,6 +15,7 @@ use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use quinn::crypto::rustls::QuicServerConfig;
 use s3s::Body;
+use socket2::SockRef;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ const MAX_HEADERS: u64 = 32 * 1024;
 /// Flow control windows, in bytes.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// What the kernel is to keep of packets that come while nobody can take them, in bytes: what does not
+/// fit is lost, and slows connections down.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 /// The largest UDP payload that path MTU discovery tries. Quinn hands the kernel ten packets at a
 /// time, and what exceeds 64 KiB is dropped: with larger ones, as jumbo frames carry, whole batches are
 /// lost, which discovery takes for a path that carries nothing over 1,200 bytes.
@@ -48,6 +52,10 @@ pub const MAX_MTU: u16 = 6500;
 /// When the socket or the TLS configuration can't be used.
 pub fn endpoint(socket: UdpSocket, tls: &ServerTls) -> io::Result<quinn::Endpoint> {
     let crypto = QuicServerConfig::try_from(tls.quic()).map_err(io::Error::other)?;
+    let buffers = SockRef::from(&socket);
+    // The kernel gives what it is set to give at most.
+    let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?))
