@@ -6,8 +6,11 @@ use super::machine::{Machine, name_from};
 use super::records::{self, ObjectVersion};
 use crate::ids::{BucketName, ObjectKey};
 
-/// Rows that are read at a time.
-const PAGE: usize = 256;
+/// Rows that are read at a time, at most.
+const PAGE: usize = 1024;
+/// Rows that are read first where keys may be rolled up: of those that are, all but one would be read in
+/// vain.
+const FEW: usize = 4;
 
 /// Where a listing goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,9 +107,17 @@ impl<K: Kv> Machine<K> {
             Some(After::Prefix(prefix)) => from = from.max(records::after_prefix(&row(prefix))),
             None => {}
         }
+        let first = if query.delimiter.is_empty() { PAGE } else { FEW };
+        let mut most = first;
         'pages: loop {
-            let rows = self.kv.scan(Table::Objects, &from, &until, PAGE)?;
-            let full = rows.len() == PAGE;
+            // One more tells whether there is more.
+            let page = most.min((query.limit - listing.entries.len()).saturating_add(1));
+            let rows = self.kv.scan(Table::Objects, &from, &until, page)?;
+            let full = rows.len() == page;
+            if let Some((last, _)) = rows.last() {
+                from = [&last[..], b"\0"].concat();
+            }
+            most = (most * 4).min(PAGE);
             for (row_key, value) in rows {
                 let key = name_from(Table::Objects, &row_key[base.len()..], ObjectKey::new)?;
                 let rolled = common_prefix(key.as_str(), &query.prefix, &query.delimiter);
@@ -118,11 +129,11 @@ impl<K: Kv> Machine<K> {
                     // Go on behind everything that was rolled up, without reading it.
                     from = records::after_prefix(&row(prefix));
                     listing.entries.push(ListEntry::CommonPrefix(prefix.to_owned()));
+                    most = first;
                     continue 'pages;
                 }
                 let version = records::decode(Table::Objects, &value)?;
                 listing.entries.push(ListEntry::Object(key, Box::new(version)));
-                from = [&row_key[..], b"\0"].concat();
             }
             if !full {
                 return Ok(listing);

@@ -22,7 +22,7 @@ impl<K: Kv> SealedKv<K> {
     fn open(&self, table: Table, key: &[u8], value: &[u8]) -> Result<Vec<u8>, KvError> {
         self.envelope
             .open(&context(table, key), value)
-            .map(|v| v.to_vec())
+            .map(|mut plain| std::mem::take(&mut *plain))
             .map_err(|e| KvError::Corrupt { table, why: e.to_string() })
     }
 }
