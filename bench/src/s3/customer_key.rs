@@ -22,10 +22,9 @@ impl FromStr for CustomerKey {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match STANDARD.decode(text) {
-            Ok(key) if key.len() == LEN => Ok(Self {
-                key: Secret::new(text),
-                md5: STANDARD.encode(Md5::digest(&key)),
-            }),
+            Ok(key) if key.len() == LEN => {
+                Ok(Self { key: Secret::new(text), md5: STANDARD.encode(Md5::digest(&key)) })
+            }
             Ok(key) => Err(format!("the key has {} bytes, not {LEN}", key.len())),
             Err(_) => Err(format!("not base64: `head -c {LEN} /dev/urandom | base64` makes a key")),
         }

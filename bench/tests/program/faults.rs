@@ -84,7 +84,11 @@ async fn errors_of_use_teach() {
         (&["put", "--endpoint", &nobody], 1, "is it running"),
         (&["put", "--endpoint", &server.endpoint, "--http", "2"], 2, "use --http 1.1"),
         (&["put", "--endpoint", &server.endpoint, "--size", "4 cats"], 2, "such as 4KiB"),
-        (&["put", "--endpoint", &server.endpoint, "--sse-customer-key", "AQID"], 2, "3 bytes, not 32"),
+        (
+            &["put", "--endpoint", &server.endpoint, "--sse-customer-key", "AQID"],
+            2,
+            "3 bytes, not 32",
+        ),
         (&["put", "--endpoint", &server.endpoint, "--access-key", "k"], 2, "--secret-key"),
         (&["get", "--endpoint", &server.endpoint, "--rate", "0"], 2, "--rate 0"),
         (&["put", "--endpoint", &server.endpoint, "--server-pid", "1073741823"], 1, "no process"),

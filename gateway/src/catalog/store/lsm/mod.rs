@@ -18,6 +18,7 @@ pub mod journal;
 use super::trees::Trees;
 use coffer_core::catalog::kv::Rows;
 use coffer_core::catalog::{Batch, Kv, KvError, Table};
+use fjall::config::BlockSizePolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use journal::Mark;
 use std::collections::BTreeMap;
@@ -31,6 +32,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const CACHE_BYTES: u64 = 64 << 20;
 /// What a tree gathers in memory before it is written to a file, in bytes.
 const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Bytes of a block, which is read and kept whole. As large as a look-up takes for little more than it
+/// would a small one: a page of a listing reads a quarter as many as of 4 KiB, and an index of four times
+/// fewer stays in memory.
+const BLOCK_BYTES: u32 = 16 << 10;
 /// The journal from which a start has to make what was in memory, in bytes.
 const JOURNAL_BYTES: u64 = 128 << 20;
 /// Threads that write and merge files.
@@ -118,6 +123,7 @@ impl Trees for LsmTrees {
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(MEMTABLE_BYTES)
+                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
                 .manual_journal_persist(true)
         };
         let rows = self.db.keyspace(name, options).map_err(io)?;
