@@ -56,6 +56,15 @@ pub fn endpoint(socket: UdpSocket, tls: &ServerTls) -> io::Result<quinn::Endpoin
     // The kernel gives what it is set to give at most.
     let _ = buffers.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = buffers.set_send_buffer_size(SOCKET_BUFFER);
+    if let Ok(bytes) = buffers.recv_buffer_size()
+        && bytes < SOCKET_BUFFER
+    {
+        tracing::warn!(
+            bytes,
+            "HTTP/3 will lose packets, and be slow: the kernel keeps few of them; raise \
+             net.core.rmem_max and net.core.wmem_max to {SOCKET_BUFFER}"
+        );
+    }
     let mut transport = quinn::TransportConfig::default();
     transport
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?))
