@@ -41,6 +41,7 @@ pub(crate) fn view(cluster: &Cluster) -> View {
 pub(crate) struct Gateway {
     pub(crate) catalog: CatalogHandle,
     pub(crate) journal: Journal,
+    nodes: Nodes,
 }
 
 impl Gateway {
@@ -54,15 +55,20 @@ impl Gateway {
         let catalog = CatalogHandle::start(trees, &master(), options).await.unwrap();
         let view = view(cluster);
         let nodes: Nodes = Arc::new(move || view.clone());
-        let journal = journal::spawn(catalog.clone(), nodes, &master(), config);
-        Self { catalog, journal }
+        let journal = journal::spawn(catalog.clone(), nodes.clone(), &master(), config);
+        Self { catalog, journal, nodes }
     }
 
-    /// As `kill -9`.
+    /// As `kill -9`: nothing of it may run on.
     pub(crate) async fn kill(self) {
         self.journal.task.abort();
         let _ = self.journal.task.await;
         self.catalog.stop().await;
+        // A snapshot that is being written is told to stop, and does so where it next waits. Until then
+        // it stores and deletes records beside whoever comes after this gateway.
+        while Arc::strong_count(&self.nodes) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Some commands, several at a time. What can't be done is refused, which changes nothing.
