@@ -11,7 +11,7 @@
 use crate::erasure::Code;
 use crate::ids::{BlobId, NodeId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// The most names in the path of a failure domain.
 pub const MAX_LEVELS: usize = 4;
@@ -281,13 +281,21 @@ impl ClusterMap {
 }
 
 /// Whether enough shards of a chunk are durable for the write to be acknowledged: a write quorum,
-/// on at least `min_nodes` different nodes as far as a quorum can be on so many.
+/// on at least `min_nodes` different nodes as far as a quorum can be on so many, and so that whichever
+/// node is lost next, `k` shards are left. A node that holds two counts for two there: a quorum on
+/// fewer nodes than shards is not always enough. All shards where [`ClusterMap::place`] and
+/// [`ClusterMap::place_one`] put them, at most `m` on a node, always are.
 ///
 /// `placed` has for each shard the node that has confirmed it.
 pub fn quorum_met(code: Code, placed: &[Option<NodeId>], min_nodes: usize) -> bool {
     let quorum = code.write_quorum();
-    let spread = placed.iter().flatten().collect::<BTreeSet<_>>().len();
-    placed.iter().flatten().count() >= quorum && spread >= min_nodes.min(quorum)
+    let mut held: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for node in placed.iter().flatten() {
+        *held.entry(*node).or_default() += 1;
+    }
+    let stored: usize = held.values().sum();
+    let most_on_one = held.values().max().copied().unwrap_or(0);
+    stored >= quorum && held.len() >= min_nodes.min(quorum) && stored - most_on_one >= code.k()
 }
 
 fn score(node: &NodeEntry, blob: BlobId, chunk: u32) -> f64 {
@@ -424,6 +432,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_acknowledged_survives_the_loss_of_any_node(
+            n: u64, nodes in 1usize..12, k in 1u8..6, m in 1u8..4, down: u16, unconfirmed: u16, min in 1usize..6,
+        ) {
+            let (map, code) = (map(&vec![("", 1.0); nodes]), Code::new(k, m).unwrap());
+            let up = |id: NodeId| down >> id.as_bytes()[0] & 1 == 0;
+            let min_nodes = min.min(code.k());
+            if let Ok(homes) = map.place(blob(n), 0, code, min_nodes, up) {
+                let all: Vec<_> = homes.into_iter().map(Some).collect();
+                prop_assert!(quorum_met(code, &all, min_nodes), "all that can be stored is enough");
+                let confirmed = |(i, home): (usize, Option<NodeId>)| home.filter(|_| unconfirmed >> i & 1 == 0);
+                let placed: Vec<_> = all.into_iter().enumerate().map(confirmed).collect();
+                if quorum_met(code, &placed, min_nodes) {
+                    for lost in &map.nodes {
+                        let left = placed.iter().flatten().filter(|id| **id != lost.id).count();
+                        prop_assert!(left >= code.k(), "{placed:?} without {}", lost.id);
+                    }
+                }
+            }
+        }
+
         #[test]
         fn adding_a_node_moves_only_what_it_wins(n: u64, nodes in 7usize..20) {
             let before = map(&vec![("", 1.0); nodes]);

@@ -268,6 +268,28 @@ async fn writes_go_around_two_lost_or_full_nodes_with_full_redundancy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_quorum_on_too_few_nodes_is_not_enough_and_the_rest_is_waited_for() {
+    let cluster = Cluster::new(6);
+    let (engine, keys) = (engine(&cluster), keys());
+    let data = data(1_000_000);
+    // Two nodes hold two shards each, two hold one; all others are soon there before the slow one's.
+    cluster.set(1..3, Mood::Down);
+    for slow in [0, 3, 4, 5].repeat(3) {
+        cluster.nodes[slow].set(Mood::Slow(Duration::from_millis(200)));
+        let part = write(&engine, &keys, &data).await.unwrap();
+        cluster.nodes[slow].set(Mood::Fine);
+        let Content::Sharded { nodes, chunks } = &part.content else { panic!("not sharded") };
+        for chunk in chunks {
+            for lost in 0..nodes.len() {
+                let left = |slot: &&Option<u16>| slot.is_some_and(|slot| usize::from(slot) != lost);
+                let left = chunk.placed.iter().filter(left).count();
+                assert!(left >= 4, "{:?} without {lost}", chunk.placed);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_breaks_off_leaves_no_shards_behind() {
     let cluster = Cluster::new(6);
     let (engine, keys) = (engine(&cluster), keys());

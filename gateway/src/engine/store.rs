@@ -88,14 +88,14 @@ impl Engine {
         let mut failed = HashSet::new();
         let mut last = String::from("none");
         loop {
-            let done = stored.iter().filter(|s| **s).count();
+            let enough = quorum_met(code, &confirmed(&holders, &stored), job.min_nodes);
             let patience = tokio::time::sleep(self.config.straggler_grace);
             let (index, node, outcome) = tokio::select! {
                 next = puts.next() => match next {
                     Some(next) => next,
                     None => break,
                 },
-                () = patience, if done >= code.write_quorum() => break,
+                () = patience, if enough => break,
             };
             match outcome {
                 Ok(()) => stored[index] = true,
@@ -112,8 +112,7 @@ impl Engine {
                 }
             }
         }
-        let placed: Placed =
-            holders.iter().zip(&stored).map(|(h, stored)| h.filter(|_| *stored)).collect();
+        let placed = confirmed(&holders, &stored);
         let done = placed.iter().flatten().count();
         if quorum_met(code, &placed, job.min_nodes) {
             if done < code.n() {
@@ -124,6 +123,11 @@ impl Engine {
             Err(WriteError::NoQuorum { stored: done, quorum: code.write_quorum(), last })
         }
     }
+}
+
+/// Who has confirmed which shard.
+fn confirmed(holders: &Placed, stored: &[bool]) -> Placed {
+    holders.iter().zip(stored).map(|(holder, stored)| holder.filter(|_| *stored)).collect()
 }
 
 /// Where shards of an unfinished part may have gone.

@@ -104,8 +104,7 @@ async fn store_chunk(
     let mut stored = vec![false; code.n()];
     let mut failed = BTreeSet::new();
     while !asked.is_empty() {
-        let done = stored.iter().filter(|s| **s).count();
-        let enough = done >= code.write_quorum();
+        let enough = quorum_met(code, &confirmed(&holders, &stored), min_nodes);
         let patience = if enough { STRAGGLER_GRACE } else { SHARD_TIMEOUT };
         let (index, node) = match inbox.next(patience).await {
             Some((tag, answer)) => {
@@ -133,8 +132,7 @@ async fn store_chunk(
             put(index, next, &mut asked);
         }
     }
-    let placed: Vec<Option<NodeId>> =
-        holders.iter().zip(&stored).map(|(h, stored)| h.filter(|_| *stored)).collect();
+    let placed = confirmed(&holders, &stored);
     let lax = ctx.with(|w| w.has(Mutation::QuorumOffByOne));
     let done = placed.iter().flatten().count();
     if quorum_met(code, &placed, min_nodes) || (lax && done + 1 >= code.write_quorum()) {
@@ -148,6 +146,11 @@ async fn store_chunk(
     }
     ctx.with(|w| w.oracle.pending.remove(&blob));
     None
+}
+
+/// Who has confirmed which shard.
+fn confirmed(holders: &[Option<NodeId>], stored: &[bool]) -> Vec<Option<NodeId>> {
+    holders.iter().zip(stored).map(|(holder, stored)| holder.filter(|_| *stored)).collect()
 }
 
 /// Deletes the shards of a part that no catalog will ever name.
